@@ -1,0 +1,159 @@
+"""What a codec is (Zarr v3 core, "Codecs").
+
+A codec is a frozen dataclass whose fields are its configuration. There are three kinds; a chain is
+`array->array* array->bytes bytes->bytes*`, in the order of encoding. A codec never sees a store, a key, or
+another codec. On the host, bytes are any contiguous bytes-like object and chunks are C-contiguous or strided
+`numpy.ndarray`s of exactly the spec's shape and dtype.
+
+Phases: JSON -> codec (`from_configuration`), codec + what it will be given -> settled codec (`evolve`), and
+then encoding and decoding, which do no configuration work.
+
+Decoding trusts nothing: output has exactly the expected size or the codec raises `CorruptChunkError` (without
+key; the corridor adds it), and it never allocates more than was expected, whatever the bytes say.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from enum import Enum
+from math import prod
+from typing import TYPE_CHECKING, Any, ClassVar, Self
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from collections.abc import Buffer  # type: ignore[attr-defined]
+else:
+    Buffer = Any
+
+from gpuzarr.dtypes import DataType
+
+
+class Kind(Enum):
+    """The three kinds of codec, in the order in which a chain encodes."""
+
+    ARRAY_TO_ARRAY = "array_to_array"
+    ARRAY_TO_BYTES = "array_to_bytes"
+    BYTES_TO_BYTES = "bytes_to_bytes"
+
+
+@dataclass(frozen=True, slots=True)
+class ChunkSpec:
+    """What a chunk is at one point of the chain: shape, data type and fill value."""
+
+    shape: tuple[int, ...]
+    data_type: DataType
+    fill_value: Any
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """NumPy dtype of the chunk in memory."""
+        return self.data_type.numpy
+
+    @property
+    def size(self) -> int:
+        """Elements in the chunk."""
+        return prod(self.shape)
+
+    @property
+    def nbytes(self) -> int | None:
+        """Bytes of the chunk as plain elements; None where elements vary in length."""
+        itemsize = self.data_type.itemsize
+        return None if itemsize is None else itemsize * self.size
+
+
+class Codec(ABC):
+    """One step of a chain; a frozen dataclass whose fields are the configuration."""
+
+    name: ClassVar[str]
+    kind: ClassVar[Kind]
+
+    @classmethod
+    def from_configuration(cls, configuration: Mapping[str, Any]) -> Self:
+        """Build from the `configuration` object of the metadata.
+
+        Raises MetadataError on unknown keys, missing keys and wrong values.
+        """
+        raise NotImplementedError
+
+    def configuration(self) -> dict[str, Any]:
+        """The `configuration` object, as written to metadata."""
+        return {f.name: getattr(self, f.name) for f in fields(self)}  # type: ignore[arg-type]
+
+    def to_dict(self) -> dict[str, Any]:
+        """`{"name": ..., "configuration": {...}}`; the configuration is left out where empty."""
+        configuration = self.configuration()
+        return {"name": self.name, "configuration": configuration} if configuration else {"name": self.name}
+
+    def evolve(self, spec: ChunkSpec) -> Self:
+        """This codec settled for chunks like `spec` (the array as it reaches this codec's place in the chain;
+        for bytes->bytes codecs, as it reached the array->bytes codec). E.g. Blosc takes its typesize here."""
+        return self
+
+
+class ArrayArrayCodec(Codec):
+    """array -> array."""
+
+    kind = Kind.ARRAY_TO_ARRAY
+
+    @abstractmethod
+    def resolve(self, spec: ChunkSpec) -> ChunkSpec:
+        """What `encode` makes of chunks like `spec` (shape, data type, fill value). Raises MetadataError
+        where such chunks cannot be encoded."""
+
+    @abstractmethod
+    def encode(self, chunk: np.ndarray[Any, Any], spec: ChunkSpec) -> np.ndarray[Any, Any]:
+        """Encode; `spec` describes `chunk`. May return a view."""
+
+    @abstractmethod
+    def decode(self, chunk: np.ndarray[Any, Any], spec: ChunkSpec) -> np.ndarray[Any, Any]:
+        """Decode; `spec` describes the *result*. May return a view."""
+
+
+class ArrayBytesCodec(Codec):
+    """array -> bytes."""
+
+    kind = Kind.ARRAY_TO_BYTES
+
+    @abstractmethod
+    def encoded_size(self, spec: ChunkSpec) -> int | None:
+        """Exact size in bytes of every encoded chunk like `spec`; None where it varies."""
+
+    @abstractmethod
+    def encode(self, chunk: np.ndarray[Any, Any], spec: ChunkSpec) -> Buffer:
+        """Encode. May return a view of `chunk`'s memory."""
+
+    @abstractmethod
+    def decode(self, data: Buffer, spec: ChunkSpec) -> np.ndarray[Any, Any]:
+        """Decode. May return a view of `data`'s memory."""
+
+
+class BytesBytesCodec(Codec):
+    """bytes -> bytes."""
+
+    kind = Kind.BYTES_TO_BYTES
+
+    def encoded_size(self, nbytes: int) -> int | None:
+        """Exact encoded size of `nbytes` bytes; None where it depends on the data."""
+        return None
+
+    def encoded_limit(self, nbytes: int) -> int:
+        """The most bytes that a valid encoding of `nbytes` bytes may have."""
+        return self.encoded_size(nbytes) or nbytes + nbytes // 8 + 4096
+
+    @abstractmethod
+    def encode(self, data: Buffer) -> Buffer:
+        """Encode. Never returns a view of `data`, unless it is `data` itself."""
+
+    @abstractmethod
+    def decode_into(self, data: Buffer, out: Buffer) -> None:
+        """Decode to exactly `len(out)` bytes, straight into `out` (1-D, writable, uint8).
+
+        Raises CorruptChunkError where `data` is damaged or holds another number of bytes.
+        """
+
+    @abstractmethod
+    def decode(self, data: Buffer, limit: int) -> Buffer:
+        """Decode where the size is not known beforehand, to at most `limit` bytes."""

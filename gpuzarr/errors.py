@@ -1,0 +1,236 @@
+"""Every error that gpuzarr raises on its own, in one tree.
+
+    GpuzarrError                                  whatever gpuzarr itself finds wrong
+    ├── BaseZarrError (ValueError)                zarr-python's root, so that its `except` clauses keep working
+    │   ├── MetadataError                         a metadata document, or arguments that would make one, break the spec
+    │   │   ├── NodeTypeValidationError           an array where a group was wanted, or the reverse
+    │   │   ├── DataTypeValidationError           an unknown or impossible data type
+    │   │   └── UnknownCodecError                 a codec that is not registered; names the package to install
+    │   ├── NodeNotFoundError (FileNotFoundError)
+    │   │   ├── ArrayNotFoundError
+    │   │   └── GroupNotFoundError
+    │   ├── ContainsNodeError (FileExistsError)   a node is in the way of the one to be made
+    │   │   ├── ContainsArrayError
+    │   │   ├── ContainsGroupError
+    │   │   └── ContainsArrayAndGroupError
+    │   ├── CorruptChunkError                     stored chunk bytes are not what the metadata say
+    │   │   ├── ChecksumError                     a stored checksum does not match
+    │   │   └── CorruptShardError                 a shard or its index is damaged
+    │   ├── ChunkNotFoundError                    a chunk is absent and the caller asked for that to be an error
+    │   ├── EncodeError                           the data cannot be written with this array's codecs
+    │   ├── PickleCodecDisabledError              pickle is never decoded
+    │   ├── LimitError                            a size in the store is beyond a limit that can be raised by an option
+    │   └── KeyValidationError                    a key that no store may hold ('..', absolute, NUL, ...)
+    ├── SelectionError (IndexError)               an index that does not fit the array
+    │   ├── BoundsCheckError
+    │   ├── NegativeStepError
+    │   ├── ArrayIndexError
+    │   └── VindexInvalidSelectionError
+    └── StoreError (OSError)                      the store failed; the cause is chained
+        ├── StoreReadError
+        │   └── ShortReadError                    fewer bytes than asked for
+        ├── StoreWriteError
+        ├── ReadOnlyError (PermissionError)       a write to something opened for reading
+        ├── ObjectChangedError                    an object was replaced between two reads that must agree
+        ├── ConflictError                         another writer was there first
+        └── LockTimeoutError (TimeoutError)
+"""
+
+from __future__ import annotations
+
+
+class GpuzarrError(Exception):
+    """Root of the tree."""
+
+
+class BaseZarrError(GpuzarrError, ValueError):
+    """Root of the errors that zarr-python names too."""
+
+
+class MetadataError(BaseZarrError):
+    """A metadata document, or arguments that would make one, break the spec."""
+
+
+class NodeTypeValidationError(MetadataError):
+    """The document describes the other kind of node."""
+
+
+class DataTypeValidationError(MetadataError):
+    """An unknown or impossible data type."""
+
+
+class UnknownCodecError(MetadataError):
+    """A codec that is not registered here."""
+
+
+class NodeNotFoundError(BaseZarrError, FileNotFoundError):
+    """Nothing that could be opened is at this path."""
+
+
+class ArrayNotFoundError(NodeNotFoundError):
+    """No array is at this path."""
+
+
+class GroupNotFoundError(NodeNotFoundError):
+    """No group is at this path."""
+
+
+class ContainsNodeError(BaseZarrError, FileExistsError):
+    """A node is in the way of the one to be made."""
+
+
+class ContainsArrayError(ContainsNodeError):
+    """An array is in the way."""
+
+
+class ContainsGroupError(ContainsNodeError):
+    """A group is in the way."""
+
+
+class ContainsArrayAndGroupError(ContainsNodeError):
+    """Both an array document and a group document are at one path."""
+
+
+class CorruptChunkError(BaseZarrError):
+    """Stored chunk bytes are not what the metadata say.
+
+    Fields: `what` (the finding), `key` (the object in the store), `codec` (the
+    step that found it), `expected` and `got` (usually byte counts). A codec
+    knows no key; the corridor adds it with `at` on the way up.
+    """
+
+    def __init__(
+        self,
+        what: str,
+        *,
+        key: str | None = None,
+        codec: str | None = None,
+        expected: object = None,
+        got: object = None,
+    ) -> None:
+        super().__init__(what)
+        self.what, self.key, self.codec, self.expected, self.got = what, key, codec, expected, got
+
+    def __str__(self) -> str:
+        where = f" at key {self.key!r}" if self.key is not None else ""
+        who = f" ({self.codec})" if self.codec is not None else ""
+        numbers = (
+            f": expected {self.expected}, got {self.got}"
+            if self.expected is not None or self.got is not None
+            else ""
+        )
+        return f"corrupt chunk{where}{who}: {self.what}{numbers}"
+
+    def at(self, key: str) -> CorruptChunkError:
+        """The same error with the key filled in, where it was not known yet."""
+        if self.key is None:
+            self.key = key
+        return self
+
+    def __reduce__(self) -> tuple[object, ...]:
+        state = {k: getattr(self, k) for k in ("key", "codec", "expected", "got")}
+        return (type(self), (self.what,), state)
+
+
+class ChecksumError(CorruptChunkError):
+    """A stored checksum does not match the bytes."""
+
+
+class CorruptShardError(CorruptChunkError):
+    """A shard or its index is damaged."""
+
+
+class ChunkNotFoundError(BaseZarrError):
+    """A chunk is absent and `array.read_missing_chunks` is off."""
+
+
+class EncodeError(BaseZarrError):
+    """The data cannot be written with this array's data type and codecs."""
+
+
+class PickleCodecDisabledError(BaseZarrError):
+    """Pickle in a store is code that somebody else wrote; gpuzarr never runs it."""
+
+
+class LimitError(BaseZarrError):
+    """A size in the store is beyond a limit; the message names the option that raises it."""
+
+
+class KeyValidationError(BaseZarrError):
+    """A key that no store may hold."""
+
+
+class SelectionError(GpuzarrError, IndexError):
+    """An index that does not fit the array."""
+
+
+class BoundsCheckError(SelectionError):
+    """An index is outside the array."""
+
+
+class NegativeStepError(SelectionError):
+    """A slice step of zero, or a negative step where it is not possible."""
+
+
+class ArrayIndexError(SelectionError):
+    """An index array of the wrong type or shape."""
+
+
+class VindexInvalidSelectionError(SelectionError):
+    """`vindex` takes one integer array an axis, or one mask."""
+
+
+class StoreError(GpuzarrError, OSError):
+    """The store failed; the cause is chained."""
+
+
+class StoreReadError(StoreError):
+    """A read failed for another reason than that the key is absent."""
+
+
+class ShortReadError(StoreReadError):
+    """The store gave fewer bytes than were asked for."""
+
+
+class StoreWriteError(StoreError):
+    """A write failed; the old value stands."""
+
+
+class ReadOnlyError(StoreError, PermissionError):
+    """A write to something that was opened for reading."""
+
+
+class ObjectChangedError(StoreReadError):
+    """An object was replaced between two reads that must agree."""
+
+
+class ConflictError(StoreError):
+    """Another writer changed the object first; nothing was written."""
+
+
+class LockTimeoutError(StoreError, TimeoutError):
+    """A lock was not free before the deadline."""
+
+
+# zarr-python's names for what is named differently here.
+MetadataValidationError = MetadataError
+
+
+class ZarrUserWarning(UserWarning):
+    """Something works, but perhaps not as meant."""
+
+
+class ZarrDeprecationWarning(DeprecationWarning):
+    """A spelling that will go."""
+
+
+class ZarrFutureWarning(FutureWarning):
+    """A behaviour that will change."""
+
+
+class ZarrRuntimeWarning(RuntimeWarning):
+    """Something odd was found while running."""
+
+
+class UnstableSpecificationWarning(FutureWarning):
+    """A data type or codec without a settled specification."""

@@ -1,0 +1,110 @@
+"""The few knobs, in one table, with zarr-python's spelling where it has the same knob.
+
+`config.get(key)`, `config.set({key: value})` (for good, or as a context manager for a while), `config.reset()`.
+The environment sets a default before the first import: GPUZARR_ARRAY__ORDER=F is `array.order`, and
+GPUZARR_DEVICE is `device`. Options are read at the door (when an array is opened or a read begins) and handed
+down; nothing changes what an array that is already open returns.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
+from typing import Any
+
+DEFAULTS: dict[str, Any] = {
+    "device": "cpu",
+    "default_zarr_format": 3,
+    "array.order": "C",
+    "array.write_empty_chunks": False,
+    "array.read_missing_chunks": True,
+    "array.rectilinear_chunks": True,
+    "array.target_shard_size_bytes": None,
+    "array.chunk_cache_bytes": 0,  # decoded chunks kept by an open array; 0 is no cache
+    "array.sharding_coalesce_max_gap_bytes": 1 << 20,
+    "array.sharding_coalesce_max_bytes": 16 << 20,
+    "array.max_chunk_bytes": 2 << 30,  # decoded; a larger chunk in a store is refused unless this is raised
+    "array.lock_timeout": 60.0,  # seconds that a partial write waits for its chunk
+    "array.allow_unsafe_pickle_decode": False,  # kept for zarr-python's spelling; pickle is never decoded
+    "threading.max_workers": None,  # None: one a core
+    "json_indent": 2,
+    # Accepted so that programs written for zarr-python run; nothing here needs them.
+    "async.concurrency": None,
+    "async.timeout": None,
+    "codec_pipeline.path": None,
+    "codec_pipeline.batch_size": None,
+    "codec_pipeline.max_workers": None,
+}
+
+
+def _from_environment() -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for key in DEFAULTS:
+        text = os.environ.get("GPUZARR_" + key.upper().replace(".", "__"))
+        if text is not None:
+            try:
+                found[key] = json.loads(text)
+            except ValueError:
+                found[key] = text
+    return found
+
+
+class Config:
+    """The table of options, one for the process."""
+
+    def __init__(self) -> None:
+        self._values = {**DEFAULTS, **_from_environment()}
+
+    def get(self, key: str, default: Any = None) -> Any:
+        """The value of `key`; a prefix such as "array" gives a dict. KeyError for an unknown key without
+        default."""
+        if key in self._values:
+            return self._values[key]
+        inside = {k[len(key) + 1 :]: v for k, v in self._values.items() if k.startswith(key + ".")}
+        if inside:
+            return inside
+        if default is not None:
+            return default
+        raise KeyError(f"no option {key!r}; there are {', '.join(sorted(self._values))}")
+
+    def set(self, values: Mapping[str, Any] | None = None, **more: Any) -> AbstractContextManager[Config]:
+        """Set options, for good or as `with config.set({...}):`. Keywords spell "." as "__". KeyError for an
+        unknown key."""
+        flat = {**_flatten(values or {}), **{k.replace("__", "."): v for k, v in more.items()}}
+        unknown = [k for k in flat if k not in DEFAULTS]
+        if unknown:
+            raise KeyError(f"no option {unknown[0]!r}; there are {', '.join(sorted(DEFAULTS))}")
+        before = {k: self._values[k] for k in flat}
+        self._values.update(flat)
+        return self._until_exit(before)
+
+    @contextmanager
+    def _until_exit(self, before: Mapping[str, Any]) -> Iterator[Config]:
+        try:
+            yield self
+        finally:
+            self._values.update(before)
+
+    def reset(self) -> None:
+        """Back to the defaults and the environment."""
+        self._values = {**DEFAULTS, **_from_environment()}
+
+    def pprint(self) -> None:
+        """Print the table."""
+        for key in sorted(self._values):
+            print(f"{key}: {self._values[key]!r}")
+
+
+def _flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for key, value in values.items():
+        if isinstance(value, Mapping):
+            flat.update(_flatten(value, f"{prefix}{key}."))
+        else:
+            flat[prefix + key] = value
+    return flat
+
+
+config = Config()
