@@ -1,0 +1,486 @@
+"""Any NumPy or Zarr style index, in one normal form.
+
+The doors (`basic`, `orthogonal`, `coordinate`, `mask`, `block`, `vindex` and
+`index`) take what a user may write between brackets and the shape of the array,
+and return a `Box` (one entry an axis, every combination of them) or
+`Coordinates` (a list of points). All indices in a normal form are checked: they
+are in range and not negative, so the floors above need not look again. What does
+not fit raises a `SelectionError`, which is an `IndexError`.
+
+Semantics are zarr-python's, which are NumPy's wherever NumPy's result does not
+depend on the order of the axes. Beyond both: slices may run backwards in every
+door that takes slices, `z[..., [0, 1]]` needs no `oindex`, and `compose` puts one
+selection inside another without reading.
+
+Pure: no I/O, no device; NumPy holds index arrays only. Integers and slices never
+touch NumPy, because one small read must not pay for it.
+"""
+
+from __future__ import annotations
+
+import math
+import operator
+from dataclasses import dataclass
+from functools import lru_cache
+from types import EllipsisType
+from typing import Any, Protocol, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+from gpuzarr.errors import (
+    ArrayIndexError,
+    BoundsCheckError,
+    NegativeStepError,
+    SelectionError,
+    VindexInvalidSelectionError,
+)
+
+Shape: TypeAlias = tuple[int, ...]
+Indices: TypeAlias = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """`count` indices of one axis: start, start + step, ...; `step` is at least 1."""
+
+    start: int
+    count: int
+    step: int
+
+    @property
+    def stop(self) -> int:
+        """One past the last index."""
+        return self.start + (self.count - 1) * self.step + 1 if self.count else self.start
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Points:
+    """Indices of one axis in any order, duplicates allowed: 1-D, int64, contiguous, read-only."""
+
+    indices: Indices
+
+    @property
+    def count(self) -> int:
+        return len(self.indices)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Points) and np.array_equal(self.indices, other.indices)
+
+    def __hash__(self) -> int:
+        return hash(self.indices.tobytes())
+
+
+@dataclass(frozen=True, slots=True)
+class Box:
+    """Every combination of one entry an axis of the array.
+
+    `flips[i]`: the result runs backwards along axis i (only where the entry is a
+    `Span`). `dropped[i]`: an integer chose axis i, so that the entry has one
+    element and the result lacks the axis.
+    """
+
+    axes: tuple[Span | Points, ...]
+    flips: tuple[bool, ...]
+    dropped: tuple[bool, ...]
+
+    @property
+    def full_shape(self) -> Shape:
+        """One length for each axis of the array, dropped or not."""
+        return tuple([entry.count for entry in self.axes])
+
+    @property
+    def shape(self) -> Shape:
+        """The shape of the result."""
+        return tuple([entry.count for entry, gone in zip(self.axes, self.dropped, strict=True) if not gone])
+
+    @property
+    def size(self) -> int:
+        """How many elements the result has."""
+        return math.prod(self.full_shape)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Coordinates:
+    """Points: one index array for each axis of the array, all of one length.
+
+    Each is 1-D, int64, contiguous and read-only; together they are the result of
+    shape `shape`, flattened in C order.
+    """
+
+    indices: tuple[Indices, ...]
+    shape: Shape
+
+    @property
+    def count(self) -> int:
+        """How many points."""
+        return math.prod(self.shape)
+
+    @property
+    def size(self) -> int:
+        """How many elements the result has."""
+        return math.prod(self.shape)
+
+    def __eq__(self, other: object) -> bool:
+        return (
+            isinstance(other, Coordinates)
+            and self.shape == other.shape
+            and len(self.indices) == len(other.indices)
+            and all(map(np.array_equal, self.indices, other.indices))
+        )
+
+    def __hash__(self) -> int:
+        return hash((self.shape, *(axis.tobytes() for axis in self.indices)))
+
+
+Selection: TypeAlias = Box | Coordinates
+
+
+class AxisChunks(Protocol):
+    """What `block` asks of one axis of a grid."""
+
+    def bounds(self, chunk: int, /) -> tuple[int, int]: ...
+
+
+class ChunkGrid(Protocol):
+    """What `block` asks of a grid."""
+
+    @property
+    def shape(self) -> Shape: ...
+
+    @property
+    def counts(self) -> Shape: ...
+
+    def axis(self, axis: int, /) -> AxisChunks: ...
+
+
+# A frozen dataclass costs five times a cache hit, and one small read needs one span an axis.
+_span = lru_cache(maxsize=4096)(Span)
+_EMPTY = Span(0, 0, 1)
+_ALL = slice(None)
+_PLAIN = frozenset((int, slice, EllipsisType))
+
+
+def basic(key: Any, shape: Shape) -> Box:
+    """Integers, slices and one Ellipsis; missing axes are taken whole."""
+    axes: list[Span | Points] = []
+    flips, dropped = [], []
+    for axis, item in enumerate(_expand(key, len(shape))):
+        if item is _ALL:
+            axes.append(_span(0, shape[axis], 1))
+            flips.append(False)
+            dropped.append(False)
+        elif type(item) is slice:
+            entry, flip = _from_slice(item, shape[axis], axis)
+            axes.append(entry)
+            flips.append(flip)
+            dropped.append(False)
+        else:
+            axes.append(_span(_integer(item, shape[axis], axis), 1, 1))
+            flips.append(False)
+            dropped.append(True)
+    return Box(tuple(axes), tuple(flips), tuple(dropped))
+
+
+def orthogonal(key: Any, shape: Shape) -> Box:
+    """As `basic`, and on each axis apart a 1-D array of integers, or of bools as long as the axis."""
+    axes: list[Span | Points] = []
+    flips, dropped = [], []
+    for axis, item in enumerate(_expand(key, len(shape))):
+        entry: Span | Points
+        flip = gone = False
+        if isinstance(item, slice):
+            entry, flip = _from_slice(item, shape[axis], axis)
+        elif _is_index_array(item):
+            entry = _from_array(_index_array(item, axis), shape[axis], axis)
+        else:
+            entry, gone = _span(_integer(item, shape[axis], axis), 1, 1), True
+        axes.append(entry)
+        flips.append(flip)
+        dropped.append(gone)
+    return Box(tuple(axes), tuple(flips), tuple(dropped))
+
+
+def coordinate(key: Any, shape: Shape) -> Coordinates:
+    """One integer or integer array an axis, broadcast together; only integers give shape (1,)."""
+    items = key if isinstance(key, tuple) else (key,)
+    if len(items) != len(shape) or not shape:
+        raise VindexInvalidSelectionError(
+            f"coordinates: expected one integer array for each of the {len(shape)} axes, got {len(items)}"
+        )
+    arrays = []
+    for axis, (item, length) in enumerate(zip(items, shape, strict=True)):
+        if isinstance(item, slice) or item is Ellipsis:
+            raise VindexInvalidSelectionError(
+                f"coordinates: expected an integer array for axis {axis}, got {item!r}; use oindex for slices"
+            )
+        if not _is_index_array(item):
+            arrays.append(np.array([_integer(item, length, axis)], np.int64))
+            continue
+        array = _index_array(item, axis)
+        if array.dtype.kind == "b":
+            raise VindexInvalidSelectionError(
+                f"coordinates: expected an integer array for axis {axis}, got a bool array; "
+                "a mask is one bool array of the shape of the whole array"
+            )
+        arrays.append(_in_range(array, length, axis))
+    try:
+        broadcast = np.broadcast_arrays(*arrays)
+    except ValueError as error:
+        shapes = ", ".join(str(array.shape) for array in arrays)
+        raise ArrayIndexError(f"coordinates: index arrays of shapes {shapes} do not broadcast together") from error
+    return Coordinates(tuple(_frozen(array.reshape(-1)) for array in broadcast), broadcast[0].shape)
+
+
+def mask(key: Any, shape: Shape) -> Coordinates:
+    """The points where one bool array of the shape of the whole array is true, in C order."""
+    if isinstance(key, tuple) and len(key) == 1:
+        key = key[0]
+    if not shape or not _is_index_array(key):
+        raise ArrayIndexError(f"mask: expected a bool array of shape {shape}, got {key!r}")
+    array = _index_array(key, None)
+    if array.dtype.kind != "b" or array.shape != shape:
+        raise VindexInvalidSelectionError(
+            f"mask: expected a bool array of shape {shape}, got {array.dtype} of shape {array.shape}"
+        )
+    found = np.nonzero(array)
+    return Coordinates(tuple(_frozen(axis) for axis in found), (len(found[0]),))
+
+
+def vindex(key: Any, shape: Shape) -> Coordinates:
+    """A mask where the key is one bool array, else coordinates."""
+    items = key if isinstance(key, tuple) else (key,)
+    if len(items) == 1 and _is_index_array(items[0]) and _index_array(items[0], None).dtype.kind == "b":
+        return mask(items[0], shape)
+    return coordinate(items, shape)
+
+
+def index(key: Any, shape: Shape) -> Selection:
+    """What `z[key]` means: plain, else one array an axis orthogonally, else a mask or coordinates.
+
+    Several index arrays beside slices raise: NumPy's order of the result's axes
+    surprises, so the caller has to say `oindex` or `vindex`.
+    """
+    items = key if isinstance(key, tuple) else (key,)
+    for item in items:
+        if type(item) not in _PLAIN:
+            break
+    else:
+        return basic(items, shape)
+    items = tuple([_index_array(item, axis) if _is_index_array(item) else item for axis, item in enumerate(items)])
+    arrays = [item for item in items if isinstance(item, np.ndarray) and item.ndim]
+    if not arrays:
+        return basic(items, shape)
+    if len(items) == 1 and arrays[0].dtype.kind == "b" and arrays[0].ndim == len(shape) > 1:
+        return mask(arrays[0], shape)
+    items = _expand(items, len(shape))
+    bools = any(array.dtype.kind == "b" for array in arrays)
+    slices = any(isinstance(item, slice) for item in items)
+    # One array on one axis has no other meaning, and an axis of points is cheaper to plan than loose points.
+    if (len(arrays) == 1 and (arrays[0].ndim == 1 or bools or slices)) or (bools and len(arrays) == len(shape)):
+        return orthogonal(items, shape)
+    if not (bools or slices):
+        return coordinate(items, shape)
+    raise SelectionError(
+        "more than one index array beside slices, integers or bool arrays: "
+        "use oindex for every combination of them, or vindex for points"
+    )
+
+
+def block(key: Any, grid: ChunkGrid) -> Box:
+    """Whole chunks by their place in the grid: integers (no axis is dropped) and slices of step 1."""
+    axes: list[Span | Points] = []
+    for axis, item in enumerate(_expand(key, len(grid.shape))):
+        chunks, count = grid.axis(axis), grid.counts[axis]
+        if isinstance(item, slice):
+            first, last = _block_range(item, count, axis)
+        else:
+            first = _integer(item, count, axis, "block index")
+            last = first + 1
+        if first >= last:
+            axes.append(_EMPTY)
+            continue
+        start = chunks.bounds(first)[0]
+        stop = min(chunks.bounds(last - 1)[1], grid.shape[axis])
+        axes.append(_span(start, stop - start, 1))
+    none = (False,) * len(axes)
+    return Box(tuple(axes), none, none)
+
+
+def split_fields(key: Any) -> tuple[str | list[str] | None, Any]:
+    """Field names of a structured type, and the rest of the key.
+
+    One name alone is a string; a list of names, or several names, is a list.
+    """
+    if isinstance(key, str):
+        return key, ()
+    if _is_names(key):
+        return list(key), ()
+    if not isinstance(key, tuple):
+        return None, key
+    names: list[str] = []
+    rest: list[Any] = []
+    several = False
+    for item in key:
+        if isinstance(item, str):
+            names.append(item)
+        elif _is_names(item):
+            names.extend(item)
+            several = True
+        else:
+            rest.append(item)
+    if not names:
+        return None, key
+    return (names if several or len(names) > 1 else names[0]), tuple(rest)
+
+
+def _is_names(item: Any) -> bool:
+    return isinstance(item, list) and bool(item) and all(isinstance(name, str) for name in item)
+
+
+def _expand(key: Any, ndim: int) -> tuple[Any, ...]:
+    """One item an axis: the Ellipsis and missing axes become whole slices."""
+    items: tuple[Any, ...] = key if isinstance(key, tuple) else (key,)
+    at = -1
+    for place, item in enumerate(items):
+        if item is Ellipsis:
+            if at >= 0:
+                raise SelectionError("an index can only have a single Ellipsis ('...')")
+            at = place
+    missing = ndim - len(items)
+    if at >= 0:
+        missing += 1
+        items = items[:at] + (_ALL,) * missing + items[at + 1 :]
+    elif missing > 0:
+        items = items + (_ALL,) * missing
+    if missing < 0:
+        if any(item is None for item in items):
+            raise _not_an_index(None, None)
+        raise SelectionError(f"too many indices: expected at most {ndim} for {ndim} dimensions, got {len(items)}")
+    return items
+
+
+def _from_slice(item: slice, length: int, axis: int) -> tuple[Span, bool]:
+    """The slice as an ascending span, and whether it runs backwards."""
+    try:
+        start, stop, step = item.indices(length)
+    except TypeError as error:
+        raise SelectionError(f"axis {axis}: slices take integers or None, got {item!r}") from error
+    except ValueError as error:
+        raise NegativeStepError(f"axis {axis}: a slice step cannot be zero, got {item!r}") from error
+    if step > 0:
+        count = (stop - start + step - 1) // step
+        if count > 1:
+            # Unary plus: a bool among the slice's members would stay one.
+            return _span(+start, count, +step), False
+    else:
+        count = (stop - start + step + 1) // step
+        if count > 1:
+            return _span(start + (count - 1) * step, count, -step), True
+    return (_span(+start, 1, 1) if count == 1 else _EMPTY), False
+
+
+def _integer(item: Any, length: int, axis: int, what: str = "index") -> int:
+    """An integer of any kind, counted from the end where negative, checked."""
+    if type(item) is not int:
+        if isinstance(item, bool | np.bool_):
+            raise _not_an_index(item, axis)
+        try:
+            item = operator.index(item)
+        except TypeError as error:
+            raise _not_an_index(item, axis) from error
+    found: int = item + length if item < 0 else item
+    if 0 <= found < length:
+        return found
+    raise BoundsCheckError(f"{what} {item} is out of bounds for axis {axis} with size {length}")
+
+
+def _not_an_index(item: Any, axis: int | None) -> SelectionError:
+    if item is None:
+        return SelectionError("np.newaxis (None) is not supported: add the axis to what was read")
+    if isinstance(item, np.ndarray | list | tuple | range):
+        return ArrayIndexError(f"axis {axis}: an index array is not possible here, use oindex or vindex; got {item!r}")
+    return SelectionError(f"axis {axis}: expected an integer or a slice, got {item!r} ({type(item).__name__})")
+
+
+def _is_index_array(item: Any) -> bool:
+    """A sequence, or any array that is not 0-d (that is an integer)."""
+    return isinstance(item, list | tuple | range) or (hasattr(item, "dtype") and len(item.shape) > 0)
+
+
+def _index_array(item: Any, axis: int | None) -> npt.NDArray[Any]:
+    """A copy (what is checked below must not change afterwards) of integers or bools."""
+    where = "index" if axis is None else f"axis {axis}"
+    try:
+        if isinstance(item, range):
+            array = np.arange(item.start, item.stop, item.step, dtype=np.int64)
+        else:
+            array = np.array(item)
+    except (TypeError, ValueError, OverflowError) as error:
+        raise ArrayIndexError(f"{where}: cannot be made an index array: {error}") from error
+    if not array.size and not hasattr(item, "dtype"):
+        return array.astype(np.int64)
+    if array.dtype.kind not in "iub":
+        raise ArrayIndexError(f"{where}: index arrays hold integers or bools, got {array.dtype}")
+    return array
+
+
+def _in_range(array: npt.NDArray[Any], length: int, axis: int) -> Indices:
+    """Integers (an array of our own) as int64, counted from the end where negative, checked."""
+    # A large unsigned value turns negative here, and is told apart by `lowest`.
+    indices: Indices = array.astype(np.int64, copy=False)
+    if indices.size:
+        low, high = int(indices.min()), int(indices.max())
+        lowest = 0 if array.dtype.kind == "u" else -length
+        if low < lowest or high >= length:
+            worst = int(array.max()) if high >= length or lowest == 0 else low
+            raise BoundsCheckError(f"index {worst} is out of bounds for axis {axis} with size {length}")
+        if low < 0:
+            np.add(indices, length, out=indices, where=indices < 0)
+    return indices
+
+
+def _from_array(array: npt.NDArray[Any], length: int, axis: int) -> Span | Points:
+    if array.ndim != 1:
+        raise ArrayIndexError(
+            f"axis {axis}: index arrays of an orthogonal selection are 1-D, got {array.dtype} of shape {array.shape}"
+        )
+    if array.dtype.kind != "b":
+        return _compact(_in_range(array, length, axis))
+    if len(array) != length:
+        raise ArrayIndexError(f"axis {axis}: expected a bool array of length {length}, got {len(array)}")
+    return _compact(np.flatnonzero(array))
+
+
+def _compact(indices: Indices) -> Span | Points:
+    """A span where the indices are evenly spaced, since runs are read faster than points."""
+    count = len(indices)
+    if count < 2:
+        return _span(int(indices[0]), 1, 1) if count else _EMPTY
+    first, step = int(indices[0]), int(indices[1] - indices[0])
+    if step > 0 and first + step * (count - 1) == indices[-1] and bool((np.diff(indices) == step).all()):
+        return _span(first, count, step)
+    return Points(_frozen(indices))
+
+
+def _frozen(indices: npt.NDArray[Any]) -> Indices:
+    """Contiguous and read-only, as the normal form promises."""
+    indices = np.ascontiguousarray(indices, np.int64)
+    indices.setflags(write=False)
+    return indices
+
+
+def _block_range(item: slice, count: int, axis: int) -> tuple[int, int]:
+    """First chunk and one past the last; as zarr-python, a start beyond the grid is an error."""
+    try:
+        step = 1 if item.step is None else operator.index(item.step)
+        first = 0 if item.start is None else operator.index(item.start)
+        last = count if item.stop is None else operator.index(item.stop)
+    except TypeError as error:
+        raise SelectionError(f"axis {axis}: slices take integers or None, got {item!r}") from error
+    if step != 1:
+        raise NegativeStepError(f"axis {axis}: blocks take slices of step 1, got {item!r}")
+    start = first + count if first < 0 else first
+    if start < 0 or start >= max(count, 1):
+        raise BoundsCheckError(f"block index {first} is out of bounds for axis {axis} with size {count}")
+    return start, min(last + count if last < 0 else last, count)
