@@ -61,7 +61,7 @@ def field(mebibytes: int) -> np.ndarray[Any, np.dtype[np.float32]]:
     Always the same values for the same size.
     """
     edge = max(GRAIN, round((mebibytes * 2**18) ** (1 / 3) / GRAIN) * GRAIN)
-    z, y, x = np.ogrid[0:1 : edge * 1j, 0:1 : edge * 1j, 0:1 : edge * 1j]
+    z, y, x = np.ogrid[0 : 1 : edge * 1j, 0 : 1 : edge * 1j, 0 : 1 : edge * 1j]
     rng = np.random.default_rng(20260101)
     cube = rng.standard_normal((edge, edge, edge), dtype=np.float32)
     cube *= 0.02
