@@ -1,8 +1,8 @@
 """Texts and bytes of fixed length: NumPy's S, U and V.
 
-    S  null_terminated_bytes (not registered; what zarr-python writes)   fill value: base64
-    U  fixed_length_utf32 (zarr-extensions)                              fill value: a JSON string
-    V  r<bits> (v3 core) or raw_bytes (what zarr-python writes)          fill value: list of bytes, or base64
+S  null_terminated_bytes (not registered; what zarr-python writes)   fill value: base64
+U  fixed_length_utf32 (zarr-extensions)                              fill value: a JSON string
+V  r<bits> (v3 core) or raw_bytes (what zarr-python writes)          fill value: list of bytes, or base64
 """
 
 from __future__ import annotations
@@ -78,21 +78,21 @@ class FixedBytes(_Fixed):
             try:
                 value = value.encode("ascii")
             except UnicodeEncodeError:
-                self.refuse(value, "bytes, or ASCII text")
+                raise self.refusal(value, "bytes, or ASCII text")
         if not isinstance(value, bytes):
-            self.refuse(value, "bytes")
+            raise self.refusal(value, "bytes")
         return np.bytes_(value[: self.numpy.itemsize])  # as NumPy cuts on assignment
 
     def fill_from_json(self, value: Any, zarr_format: int) -> np.bytes_:
         if zarr_format == 2 and value == 0 and not isinstance(value, bool):
             return self.default_fill()
         if not isinstance(value, str):
-            self.refuse(value, "base64")
+            raise self.refusal(value, "base64")
         data = from_base64(value)
         if data is None and zarr_format == 2 and value.isascii():
             data = value.encode("ascii")  # netCDF-C stores the character itself
         if data is None or len(data) > self.numpy.itemsize:
-            self.refuse(value, f"base64 of at most {self.numpy.itemsize} bytes")
+            raise self.refusal(value, f"base64 of at most {self.numpy.itemsize} bytes")
         return np.bytes_(data)
 
     def fill_to_json(self, scalar: Any, zarr_format: int) -> str:
@@ -114,7 +114,7 @@ class FixedText(_Fixed):
         if zarr_format == 2 and value == 0 and not isinstance(value, bool):
             return self.default_fill()
         if not isinstance(value, str):
-            self.refuse(value, "a string")
+            raise self.refusal(value, "a string")
         return self._text(value)
 
     def fill_to_json(self, scalar: Any, zarr_format: int) -> str:
@@ -140,10 +140,10 @@ class Raw(_Fixed):
             return self.default_fill()
         data = value.encode() if isinstance(value, str) else value
         if not isinstance(data, (bytes, bytearray, memoryview, np.void)):
-            self.refuse(value, "bytes")
+            raise self.refusal(value, "bytes")
         data = bytes(data)
         if len(data) > self.numpy.itemsize:
-            self.refuse(value, f"at most {self.numpy.itemsize} bytes")
+            raise self.refusal(value, f"at most {self.numpy.itemsize} bytes")
         return self._void(data.ljust(self.numpy.itemsize, b"\0"))
 
     def fill_from_json(self, value: Any, zarr_format: int) -> np.void:
@@ -154,7 +154,7 @@ class Raw(_Fixed):
         if isinstance(value, list) and all(isinstance(v, int) and v is not True and 0 <= v <= 255 for v in value):
             data = bytes(value)
         if data is None or len(data) != size:
-            self.refuse(value, f"{size} bytes, as a list of integers or in base64")
+            raise self.refusal(value, f"{size} bytes, as a list of integers or in base64")
         return self._void(data)
 
     def fill_to_json(self, scalar: Any, zarr_format: int) -> str | list[int]:

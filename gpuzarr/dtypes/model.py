@@ -12,7 +12,7 @@ import base64
 import binascii
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, replace
-from typing import Any, ClassVar, NoReturn, Self
+from typing import Any, ClassVar, Self
 
 import numpy as np
 
@@ -72,9 +72,9 @@ class DataType(ABC):
         """The bit pattern of a scalar, to compare fill values by: NaN equals NaN, and 0.0 is not -0.0."""
         return np.asarray(scalar, dtype=self.numpy).tobytes()
 
-    def refuse(self, value: Any, expected: str) -> NoReturn:
-        """Raise the error that a fill value gets which does not fit."""
-        raise DataTypeValidationError(f"fill value of data type {self.name}: expected {expected}, got {shown(value)}")
+    def refusal(self, value: Any, expected: str) -> DataTypeValidationError:
+        """The error that a fill value gets which does not fit."""
+        return DataTypeValidationError(f"fill value of data type {self.name}: expected {expected}, got {shown(value)}")
 
     def __str__(self) -> str:
         return self.name

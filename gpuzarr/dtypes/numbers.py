@@ -22,9 +22,19 @@ _SPECIAL = {"NaN": math.nan, "Infinity": math.inf, "-Infinity": -math.inf}
 
 _ML_INTEGERS = ("int2", "int4", "uint2", "uint4")
 _ML_FLOATS = (
-    "bfloat16 float4_e2m1fn float6_e2m3fn float6_e3m2fn float8_e3m4 float8_e4m3 float8_e4m3b11fnuz float8_e4m3fn"
-    " float8_e4m3fnuz float8_e5m2 float8_e5m2fnuz float8_e8m0fnu"
-).split()
+    "bfloat16",
+    "float4_e2m1fn",
+    "float6_e2m3fn",
+    "float6_e3m2fn",
+    "float8_e3m4",
+    "float8_e4m3",
+    "float8_e4m3b11fnuz",
+    "float8_e4m3fn",
+    "float8_e4m3fnuz",
+    "float8_e5m2",
+    "float8_e5m2fnuz",
+    "float8_e8m0fnu",
+)
 # Complex identifiers -> (dtype, dtype of one part).
 _COMPLEX = {
     "complex64": ("complex64", "float32"),
@@ -105,12 +115,12 @@ class Bool(_Number):
         value = plain_scalar(value)
         if isinstance(value, (bool, np.bool_, int, float, np.number)):
             return np.bool_(value)
-        self.refuse(value, "a truth value")
+        raise self.refusal(value, "a truth value")
 
     def fill_from_json(self, value: Any, zarr_format: int) -> np.bool_:
         if isinstance(value, (bool, int, float)) and value in (0, 1):  # v2 writers store 0 and 0.0 too
             return np.bool_(value)
-        self.refuse(value, "true or false")
+        raise self.refusal(value, "true or false")
 
     def fill_to_json(self, scalar: Any, zarr_format: int) -> bool:
         return bool(scalar)
@@ -134,9 +144,9 @@ class Integer(_Number):
         try:
             whole = int(value)
         except (TypeError, ValueError, OverflowError):
-            self.refuse(value, "an integer")
+            raise self.refusal(value, "an integer")
         if isinstance(value, (float, np.floating)) and whole != value:
-            self.refuse(value, "an integer")
+            raise self.refusal(value, "an integer")
         return self._checked(whole)
 
     def fill_from_json(self, value: Any, zarr_format: int) -> Any:
@@ -145,7 +155,7 @@ class Integer(_Number):
         if isinstance(value, float) and value.is_integer():
             value = int(value)
         if not isinstance(value, int) or isinstance(value, bool):
-            self.refuse(value, "an integer")
+            raise self.refusal(value, "an integer")
         return self._checked(value)
 
     def fill_to_json(self, scalar: Any, zarr_format: int) -> int:
@@ -154,7 +164,7 @@ class Integer(_Number):
     def _checked(self, value: int) -> Any:
         low, high = self.limits
         if not low <= value <= high:
-            self.refuse(value, f"an integer from {low} to {high}")
+            raise self.refusal(value, f"an integer from {low} to {high}")
         return self.numpy.type(value)
 
 
@@ -172,7 +182,7 @@ class Float(_Number):
         try:
             return self._rounded(float(value))
         except (TypeError, ValueError, OverflowError):
-            self.refuse(value, "a number")
+            raise self.refusal(value, "a number")
 
     def fill_from_json(self, value: Any, zarr_format: int) -> Any:
         if isinstance(value, str):
@@ -184,12 +194,14 @@ class Float(_Number):
             try:
                 return self._rounded(float(value))
             except OverflowError:
-                self.refuse(value, "a number in the range of a float")
+                raise self.refusal(value, "a number in the range of a float")
         elif value is None:
-            self.refuse(value, "a number")
+            raise self.refusal(value, "a number")
         if isinstance(value, str) and zarr_format == 2:  # some v2 writers quote numbers
             return self.cast_fill(value)
-        self.refuse(value, f'a number, "NaN", "Infinity", "-Infinity" or 0x and {2 * self.numpy.itemsize} digits')
+        raise self.refusal(
+            value, f'a number, "NaN", "Infinity", "-Infinity" or 0x and {2 * self.numpy.itemsize} digits'
+        )
 
     def fill_to_json(self, scalar: Any, zarr_format: int) -> float | str:
         number = float(scalar)
@@ -206,7 +218,7 @@ class Float(_Number):
         scalar = self._rounded(_SPECIAL[name])
         got = float(scalar)
         if not (math.isnan(got) if name == "NaN" else got == _SPECIAL[name]):
-            self.refuse(name, "a value that the type has")
+            raise self.refusal(name, "a value that the type has")
         return scalar
 
     def _rounded(self, number: float) -> Any:
@@ -245,14 +257,14 @@ class Complex(_Number):
         try:
             number = complex(value)
         except (TypeError, ValueError, OverflowError):
-            self.refuse(value, "a complex number")
+            raise self.refusal(value, "a complex number")
         return self._join(self.float.cast_fill(number.real), self.float.cast_fill(number.imag))
 
     def fill_from_json(self, value: Any, zarr_format: int) -> Any:
         if zarr_format == 2 and isinstance(value, (int, float)):
             value = [value, 0]
         if not isinstance(value, (list, tuple)) or len(value) != 2:
-            self.refuse(value, "[real, imaginary]")
+            raise self.refusal(value, "[real, imaginary]")
         return self._join(*(self.float.fill_from_json(part, zarr_format) for part in value))
 
     def fill_to_json(self, scalar: Any, zarr_format: int) -> list[Any]:

@@ -38,17 +38,15 @@ def struct(fields: list[Field], name: str = "struct") -> Struct:
             )
         seen.add(field.name)
     try:
-        dtype = np.dtype([(f.name, f.data_type.numpy, f.shape) if f.shape else (f.name, f.data_type.numpy) for f in fields])
+        dtype = np.dtype([(f.name, f.data_type.numpy, *([f.shape] if f.shape else [])) for f in fields])
     except (TypeError, ValueError) as error:
         raise DataTypeValidationError(f"data type {name}: {error}") from error
     if dtype.itemsize > MAX_ITEM_BYTES:
-        raise DataTypeValidationError(f"data type {name}: an element has {dtype.itemsize} bytes, more than {MAX_ITEM_BYTES}")
+        raise DataTypeValidationError(f"data type {name}: an element has more than {MAX_ITEM_BYTES} bytes")
     return Struct(name, dtype, tuple(fields))
 
 
-def struct_from_v3(
-    name: str, configuration: dict[str, Any], resolve: Callable[[Any], DataType]
-) -> Struct:
+def struct_from_v3(name: str, configuration: dict[str, Any], resolve: Callable[[Any], DataType]) -> Struct:
     """From {"fields": [{"name": ..., "data_type": ...}, ...]}, or pairs in place of the objects."""
     given = configuration.get("fields")
     if configuration.keys() != {"fields"} or not isinstance(given, list):
@@ -61,7 +59,7 @@ def struct_from_v3(
             case [str(label), inner]:
                 fields.append(Field(label, resolve(inner)))
             case _:
-                raise DataTypeValidationError(f"data type {name}: expected a field's name and data_type, got {shown(field)}")
+                raise DataTypeValidationError(f"data type {name}: expected name and data_type, got {shown(field)}")
     return struct(fields, name)
 
 
@@ -75,13 +73,16 @@ def struct_from_v2(given: list[Any], resolve: Callable[[Any], DataType]) -> Stru
             case [str(label), inner, shape]:
                 fields.append(Field(label, resolve(inner), _subarray_shape(shape)))
             case _:
-                raise DataTypeValidationError(f"data type: expected [name, dtype] or [name, dtype, shape], got {shown(field)}")
+                raise DataTypeValidationError(
+                    f"dtype: expected [name, dtype] or [name, dtype, shape], got {shown(field)}"
+                )
     return struct(fields)
 
 
 def struct_from_numpy(dtype: np.dtype[Any], resolve: Callable[[np.dtype[Any]], DataType]) -> Struct:
     """The packed record type of a structured dtype. Field titles are refused: no format has them."""
-    assert dtype.names is not None and dtype.fields is not None
+    assert dtype.names is not None
+    assert dtype.fields is not None
     fields = []
     for label in dtype.names:
         inner, _, *title = dtype.fields[label]
@@ -113,7 +114,7 @@ class Struct(DataType):
         for field in self.fields:
             if field.shape:
                 raise DataTypeValidationError(
-                    f"data type {self.name}: field {field.name!r} is a subarray of shape {field.shape}, which only format 2 has"
+                    f"data type {self.name}: field {field.name!r} is a subarray {field.shape}, which only format 2 has"
                 )
         if self.name == "structured":
             pairs: list[Any] = [[f.name, f.data_type.to_v3()] for f in self.fields]
@@ -133,16 +134,16 @@ class Struct(DataType):
             return self.default_fill()
         if isinstance(value, bytes):
             if len(value) != self.numpy.itemsize:
-                self.refuse(value, f"{self.numpy.itemsize} bytes")
+                raise self.refusal(value, f"{self.numpy.itemsize} bytes")
             return np.frombuffer(value, dtype=self.numpy)[0]  # type: ignore[no-any-return]
         if isinstance(value, np.void) and value.dtype.names is not None:
             value = tuple(value[label] for label in value.dtype.names)
         if isinstance(value, Mapping):
             if value.keys() != {f.name for f in self.fields}:
-                self.refuse(dict(value), f"the fields {[f.name for f in self.fields]}")
+                raise self.refusal(dict(value), f"the fields {[f.name for f in self.fields]}")
             value = tuple(value[f.name] for f in self.fields)
         if not isinstance(value, (tuple, list)) or len(value) != len(self.fields):
-            self.refuse(value, f"{len(self.fields)} values")
+            raise self.refusal(value, f"{len(self.fields)} values")
         return self._joined([self._cast_field(f, v) for f, v in zip(self.fields, value, strict=True)])
 
     def fill_from_json(self, value: Any, zarr_format: int) -> np.void:
@@ -151,14 +152,14 @@ class Struct(DataType):
         if isinstance(value, str):
             data = from_base64(value)
             if data is None or len(data) != self.numpy.itemsize:
-                self.refuse(value, f"base64 of {self.numpy.itemsize} bytes")
+                raise self.refusal(value, f"base64 of {self.numpy.itemsize} bytes")
             stored = np.frombuffer(data, dtype=self._stored(zarr_format))
             return stored.astype(self.numpy)[0]  # type: ignore[no-any-return]
         if zarr_format == 3 and isinstance(value, dict):
             if value.keys() != {f.name for f in self.fields}:
-                self.refuse(value, f"an object with the fields {[f.name for f in self.fields]}")
+                raise self.refusal(value, f"an object with the fields {[f.name for f in self.fields]}")
             return self._joined([f.data_type.fill_from_json(value[f.name], 3) for f in self.fields])
-        self.refuse(value, "an object with every field" if zarr_format == 3 else "base64")
+        raise self.refusal(value, "an object with every field" if zarr_format == 3 else "base64")
 
     def fill_to_json(self, scalar: Any, zarr_format: int) -> str | dict[str, Any]:
         if zarr_format == 3 and self.name != "structured":

@@ -16,7 +16,7 @@ from gpuzarr.errors import DataTypeValidationError
 
 _NAMES = {"M": "numpy.datetime64", "m": "numpy.timedelta64"}
 _KINDS = {name: kind for kind, name in _NAMES.items()}
-_UNITS = frozenset("Y M W D h m s ms us μs µs ns ps fs as generic".split())
+_UNITS = frozenset(["Y", "M", "W", "D", "h", "m", "s", "ms", "us", "μs", "µs", "ns", "ps", "fs", "as", "generic"])
 _NAT = -(2**63)
 
 
@@ -28,7 +28,7 @@ def time_from_numpy(dtype: np.dtype[Any]) -> Time:
 def time_from_v3(name: str, configuration: dict[str, Any]) -> Time:
     """From {"unit": ..., "scale_factor": ...}."""
     if name not in _KINDS or configuration.keys() != {"unit", "scale_factor"}:
-        raise DataTypeValidationError(f"data type {name}: expected a unit and a scale_factor, got {shown(configuration)}")
+        raise DataTypeValidationError(f"data type {name}: expected unit and scale_factor, got {shown(configuration)}")
     unit, scale = configuration["unit"], configuration["scale_factor"]
     if not isinstance(unit, str) or unit not in _UNITS:
         raise DataTypeValidationError(f"data type {name}: unit: expected one of {sorted(_UNITS)}, got {shown(unit)}")
@@ -68,13 +68,13 @@ class Time(DataType):
                 return np.asarray(text, dtype=self.numpy.newbyteorder("="))[()]
             except (TypeError, ValueError, OverflowError) as error:
                 raise DataTypeValidationError(f"fill value of data type {self.name}: {error}") from error
-        self.refuse(value, "a time")
+        raise self.refusal(value, "a time")
 
     def fill_from_json(self, value: Any, zarr_format: int) -> Any:
         if value == "NaT":
             return self._from_count(_NAT)
         if not isinstance(value, int) or isinstance(value, bool):
-            self.refuse(value, 'an integer or "NaT"')
+            raise self.refusal(value, 'an integer or "NaT"')
         return self._checked(value)
 
     def fill_to_json(self, scalar: Any, zarr_format: int) -> int:
@@ -82,7 +82,7 @@ class Time(DataType):
 
     def _checked(self, count: int) -> Any:
         if not -(2**63) <= count < 2**63:
-            self.refuse(count, "an integer of 64 bits")
+            raise self.refusal(count, "an integer of 64 bits")
         return self._from_count(count)
 
     def _from_count(self, count: int) -> Any:

@@ -31,7 +31,7 @@ class String(_Variable):
     """Unicode text, NumPy's StringDType in memory; scalars are `str`."""
 
     name: str = "string"
-    numpy: np.dtype[Any] = np.dtypes.StringDType()
+    numpy: np.dtype[Any] = np.dtypes.StringDType()  # noqa: RUF009
     object_codec: ClassVar[str] = "vlen-utf8"
 
     def native(self) -> String:
@@ -43,7 +43,7 @@ class String(_Variable):
     def cast_fill(self, value: Any) -> str:
         value = plain_scalar(value)
         if value is None:
-            self.refuse(value, "text")
+            raise self.refusal(value, "text")
         return self._text(value.decode() if isinstance(value, bytes) else str(value))
 
     def fill_from_json(self, value: Any, zarr_format: int) -> str:
@@ -51,7 +51,7 @@ class String(_Variable):
             # zarr-python 2 stored 0 where the user named no fill value; text it never was.
             return "" if value == 0 else str(value)
         if not isinstance(value, str):
-            self.refuse(value, "a string")
+            raise self.refusal(value, "a string")
         return self._text(value)
 
     def fill_to_json(self, scalar: Any, zarr_format: int) -> str:
@@ -64,7 +64,7 @@ class String(_Variable):
         try:
             text.encode()
         except UnicodeEncodeError:
-            self.refuse(text, "text that UTF-8 can hold")
+            raise self.refusal(text, "text that UTF-8 can hold")
         return text
 
 
@@ -88,7 +88,7 @@ class VariableBytes(_Variable):
             return value.encode()
         if isinstance(value, (bytes, bytearray, memoryview)):
             return bytes(value)
-        self.refuse(value, "bytes")
+        raise self.refusal(value, "bytes")
 
     def fill_from_json(self, value: Any, zarr_format: int) -> bytes:
         if zarr_format == 2 and value == 0 and not isinstance(value, bool):
@@ -97,7 +97,7 @@ class VariableBytes(_Variable):
         if isinstance(value, list) and all(isinstance(v, int) and v is not True and 0 <= v <= 255 for v in value):
             data = bytes(value)
         if data is None:
-            self.refuse(value, "base64 or a list of bytes")
+            raise self.refusal(value, "base64 or a list of bytes")
         return data
 
     def fill_to_json(self, scalar: Any, zarr_format: int) -> str:
@@ -127,7 +127,7 @@ class Object(_Variable):
         return self
 
     def to_v3(self) -> str:
-        raise DataTypeValidationError(f"format 3 has no type for objects encoded with {self.codec}; use string or bytes")
+        raise DataTypeValidationError(f"format 3 has no type for objects encoded with {self.codec}")
 
     def default_fill(self) -> Any:
         return "" if self.codec == "categorize" else None
