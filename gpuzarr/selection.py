@@ -156,7 +156,7 @@ class ChunkGrid(Protocol):
 
 # A frozen dataclass costs five times a cache hit, and one small read needs one span an axis.
 _span = lru_cache(maxsize=4096)(Span)
-_EMPTY = Span(0, 0, 1)
+EMPTY = Span(0, 0, 1)
 _ALL = slice(None)
 _PLAIN = frozenset((int, slice, EllipsisType))
 
@@ -229,7 +229,7 @@ def coordinate(key: Any, shape: Shape) -> Coordinates:
     except ValueError as error:
         shapes = ", ".join(str(array.shape) for array in arrays)
         raise ArrayIndexError(f"coordinates: index arrays of shapes {shapes} do not broadcast together") from error
-    return Coordinates(tuple(_frozen(array.reshape(-1)) for array in broadcast), broadcast[0].shape)
+    return Coordinates(tuple(frozen(array.reshape(-1)) for array in broadcast), broadcast[0].shape)
 
 
 def mask(key: Any, shape: Shape) -> Coordinates:
@@ -244,7 +244,7 @@ def mask(key: Any, shape: Shape) -> Coordinates:
             f"mask: expected a bool array of shape {shape}, got {array.dtype} of shape {array.shape}"
         )
     found = np.nonzero(array)
-    return Coordinates(tuple(_frozen(axis) for axis in found), (len(found[0]),))
+    return Coordinates(tuple(frozen(axis) for axis in found), (len(found[0]),))
 
 
 def vindex(key: Any, shape: Shape) -> Coordinates:
@@ -298,7 +298,7 @@ def block(key: Any, grid: ChunkGrid) -> Box:
             first = _integer(item, count, axis, "block index")
             last = first + 1
         if first >= last:
-            axes.append(_EMPTY)
+            axes.append(EMPTY)
             continue
         start = chunks.bounds(first)[0]
         stop = min(chunks.bounds(last - 1)[1], grid.shape[axis])
@@ -377,7 +377,7 @@ def _from_slice(item: slice, length: int, axis: int) -> tuple[Span, bool]:
         count = (stop - start + step + 1) // step
         if count > 1:
             return _span(start + (count - 1) * step, count, -step), True
-    return (_span(+start, 1, 1) if count == 1 else _EMPTY), False
+    return (_span(+start, 1, 1) if count == 1 else EMPTY), False
 
 
 def _integer(item: Any, length: int, axis: int, what: str = "index") -> int:
@@ -446,24 +446,24 @@ def _from_array(array: npt.NDArray[Any], length: int, axis: int) -> Span | Point
             f"axis {axis}: index arrays of an orthogonal selection are 1-D, got {array.dtype} of shape {array.shape}"
         )
     if array.dtype.kind != "b":
-        return _compact(_in_range(array, length, axis))
+        return axis_of(_in_range(array, length, axis))
     if len(array) != length:
         raise ArrayIndexError(f"axis {axis}: expected a bool array of length {length}, got {len(array)}")
-    return _compact(np.flatnonzero(array))
+    return axis_of(np.flatnonzero(array))
 
 
-def _compact(indices: Indices) -> Span | Points:
+def axis_of(indices: Indices) -> Span | Points:
     """A span where the indices are evenly spaced, since runs are read faster than points."""
     count = len(indices)
     if count < 2:
-        return _span(int(indices[0]), 1, 1) if count else _EMPTY
+        return _span(int(indices[0]), 1, 1) if count else EMPTY
     first, step = int(indices[0]), int(indices[1] - indices[0])
     if step > 0 and first + step * (count - 1) == indices[-1] and bool((np.diff(indices) == step).all()):
         return _span(first, count, step)
-    return Points(_frozen(indices))
+    return Points(frozen(indices))
 
 
-def _frozen(indices: npt.NDArray[Any]) -> Indices:
+def frozen(indices: npt.NDArray[Any]) -> Indices:
     """Contiguous and read-only, as the normal form promises."""
     indices = np.ascontiguousarray(indices, np.int64)
     indices.setflags(write=False)
