@@ -2,7 +2,11 @@
 
 A store maps keys ("a/zarr.json", "a/c/0/1") to objects (bytes). Missing is `None`; every other failure raises
 a `StoreError` that names the key and chains the cause. Every byte count is compared with what was asked for.
-Keys are checked once, here (`validate_key`), by every store in every operation.
+Keys are checked once, here (`validate_key`), by every store in every operation. The two batch reads of the
+corridor, `read_into` and `get_into_many`, can be told that it was done already.
+
+A store writes `get`, `get_ranges`, `size`, `set`, `set_if_absent`, `delete`, `list` and `with_read_only`; all else
+has a plain version here, to be replaced where the store can do better.
 """
 
 from __future__ import annotations
@@ -18,7 +22,8 @@ if TYPE_CHECKING:
 else:
     Buffer = Any
 
-from gpuzarr.errors import KeyValidationError, ReadOnlyError
+from gpuzarr.errors import KeyValidationError, LimitError, ObjectChangedError, ReadOnlyError, ShortReadError
+from gpuzarr.storage.locks import thread_lock
 
 MAX_KEY_BYTES = 1024
 TEMPORARY_PREFIX = ".gz-"  # our temporary files; never a key, never listed
@@ -47,6 +52,55 @@ def validate_prefix(prefix: str) -> str:
     """`prefix` without slashes around it; "" is the root. KeyValidationError as for a key."""
     prefix = prefix.strip("/")
     return validate_key(prefix) if prefix else ""
+
+
+def byte_view(value: Any) -> memoryview:
+    """The bytes of any C-contiguous bytes-like object, flat."""
+    view = memoryview(value)
+    if view.ndim == 1 and view.format == "B":
+        return view
+    return view.cast("B") if view.nbytes else memoryview(b"")
+
+
+def check_limit(key: str, size: int, limit: int | None) -> None:
+    """Raise LimitError where an object is larger than the caller takes."""
+    if limit is not None and size > limit:
+        raise LimitError(f"object {key!r} has {size} bytes; at most {limit} are taken here")
+
+
+def resolve_spans(key: str, spans: Sequence[Span], size: int) -> list[tuple[int, int]]:
+    """[start, stop) of every span in an object of `size` bytes; ShortReadError where the object ends before."""
+    resolved = []
+    for start, stop in spans:
+        if start < 0:
+            start, stop = max(0, size + start), size
+        elif stop is None:
+            stop = size
+        if not start <= stop <= size:
+            raise ShortReadError(f"{key!r} has {size} bytes; bytes [{start}, {stop}) were asked for")
+        resolved.append((start, stop))
+    return resolved
+
+
+def pieces_of(
+    key: str, value: Buffer, spans: Sequence[Span], into: Sequence[Buffer] | None, state: tuple[Hashable, Hashable]
+) -> Pieces:
+    """Ranges of an object that is in memory; `state` is its version and the one that is wanted."""
+    version, wanted = state
+    if wanted is not None and version != wanted:
+        raise ObjectChangedError(f"{key!r} was replaced between two reads that must agree")
+    view = byte_view(value)
+    buffers: list[Buffer] = [view[start:stop] for start, stop in resolve_spans(key, spans, len(view))]
+    if into is not None:
+        buffers = [copy_into(piece, room) for piece, room in zip(buffers, into, strict=True)]
+    return Pieces(buffers, len(view), version)
+
+
+def copy_into(piece: Buffer, room: Buffer) -> memoryview:
+    """`piece` copied to the front of `room`; the filled part of `room`."""
+    view = byte_view(room)[: len(piece)]
+    view[:] = piece
+    return view
 
 
 class Span(NamedTuple):
@@ -88,8 +142,8 @@ class Store(ABC):
     # ---- reading
 
     @abstractmethod
-    def get(self, key: str) -> Buffer | None:
-        """The whole object, or None where the key is absent."""
+    def get(self, key: str, *, limit: int | None = None) -> Buffer | None:
+        """The whole object, or None where the key is absent. LimitError where it has more than `limit` bytes."""
 
     def get_many(self, keys: Sequence[str], room: bytearray | None = None) -> list[Buffer | None]:
         """Whole objects, None for absent keys, in the order of `keys`.
@@ -101,12 +155,50 @@ class Store(ABC):
         get = self.get
         return [get(key) for key in keys]
 
+    def read_into(self, keys: Sequence[str], room: Buffer, stride: int, *, checked: bool = False) -> list[int | None]:
+        """Read whole objects into `room` (writable, 1-D, uint8), object i at `room[i * stride:]`.
+
+        Returns the size of every object, None for absent keys. A size greater than `stride` says that the object
+        did not fit, and that its place in `room` holds nothing of use (`get` reads it). `checked=True` is the
+        caller's word that every key passed `validate_key`, or was joined from one that did and integers.
+        """
+        view = byte_view(room)
+        sizes: list[int | None] = []
+        for i, value in enumerate(self.get_many(keys)):
+            size = None if value is None else memoryview(value).nbytes
+            sizes.append(size)
+            if size is not None and size <= stride:
+                view[i * stride : i * stride + size] = byte_view(value)
+        return sizes
+
+    def get_into(self, key: str, out: Buffer) -> int | None:
+        """Read a whole object straight into `out` (writable, 1-D, uint8), which has the size that is expected.
+
+        Returns the size of the object, None where the key is absent. `out` holds the object where the size is
+        `len(out)`; it holds nothing of use where the size is another one.
+        """
+        return self.get_into_many((key,), (out,))[0]
+
+    def get_into_many(self, keys: Sequence[str], outs: Sequence[Buffer], *, checked: bool = False) -> list[int | None]:
+        """`get_into` for several keys; `checked` as in `read_into`."""
+        sizes: list[int | None] = []
+        for value, out in zip(self.get_many(keys), outs, strict=True):
+            size = None if value is None else memoryview(value).nbytes
+            sizes.append(size)
+            if size is not None and size == len(out):
+                byte_view(out)[:] = byte_view(value)
+        return sizes
+
     @abstractmethod
-    def get_ranges(self, key: str, spans: Sequence[Span], *, version: Hashable = None) -> Pieces | None:
+    def get_ranges(
+        self, key: str, spans: Sequence[Span], *, version: Hashable = None, into: Sequence[Buffer] | None = None
+    ) -> Pieces | None:
         """Byte ranges of one object, or None where the key is absent.
 
         Every buffer has exactly the length asked for, or ShortReadError; a suffix longer than the object is
         the whole object. Where `version` is not None and the object is in another state, ObjectChangedError.
+        `into` are writable buffers, one a span and each large enough, that take the bytes: the buffers that come
+        back are their filled parts.
         """
 
     @abstractmethod
@@ -144,8 +236,6 @@ class Store(ABC):
     def lock(self, key: str, *, timeout: float = 60.0) -> AbstractContextManager[None]:
         """Mutual exclusion of partial writes to `key`, as far as this store can give it (at least the threads
         of this process). LockTimeoutError after `timeout` seconds."""
-        from gpuzarr.storage.locks import thread_lock
-
         return thread_lock((id(self), key), timeout)
 
     # ---- listing
@@ -154,8 +244,16 @@ class Store(ABC):
     def list(self, prefix: str = "") -> Iterator[str]:
         """Every key that starts with `prefix` + "/" (all keys for ""), in no order."""
 
+    def list_sizes(self, prefix: str = "") -> Iterator[tuple[str, int]]:
+        """Every key of `list(prefix)` with the bytes of its object."""
+        for key in self.list(prefix):
+            size = self.size(key)
+            if size is not None:  # else removed while we were listing
+                yield key, size
+
     def list_dir(self, prefix: str = "") -> Iterator[str]:
         """Names directly under `prefix`, of objects and of further prefixes, each once, in no order."""
+        prefix = validate_prefix(prefix)
         start = len(prefix) + 1 if prefix else 0
         seen: set[str] = set()
         for key in self.list(prefix):
@@ -166,11 +264,11 @@ class Store(ABC):
 
     # ---- life
 
+    @abstractmethod
     def with_read_only(self, read_only: bool = True) -> Store:
         """A store on the same objects with this access."""
-        raise NotImplementedError(f"{type(self).__name__} cannot change its access")
 
-    def close(self) -> None:
+    def close(self) -> None:  # noqa: B027  most stores hold nothing
         """Finish writing and let go of what the store holds; the store is not used after it."""
 
     def __enter__(self) -> Self:

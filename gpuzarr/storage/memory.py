@@ -1,0 +1,163 @@
+"""MemoryStore: a dict of bytes; and ManagedMemoryStore: one that all of the process finds by its name."""
+
+from __future__ import annotations
+
+import builtins
+from collections.abc import Hashable, Iterator, MutableMapping, Sequence
+from contextlib import AbstractContextManager
+from typing import Any
+from weakref import WeakValueDictionary
+
+from gpuzarr.errors import StoreReadError
+from gpuzarr.storage.contract import (
+    Buffer,
+    Pieces,
+    Span,
+    Store,
+    byte_view,
+    check_limit,
+    pieces_of,
+    validate_key,
+    validate_prefix,
+)
+from gpuzarr.storage.locks import thread_lock
+
+
+def object_bytes(key: str, value: Any) -> bytes:
+    """The bytes of a value that a mapping holds: bytes-like, or a zarr-python Buffer."""
+    if type(value) is bytes:
+        return value
+    try:
+        if hasattr(value, "to_bytes") and not isinstance(value, int):
+            return bytes(value.to_bytes())
+        return bytes(byte_view(value))
+    except (TypeError, ValueError) as error:
+        raise StoreReadError(f"{key!r} holds {type(value).__name__}, not bytes") from error
+
+
+class MemoryStore(Store):
+    """Objects in the mapping `store_dict` (a new one by default), as `bytes`: writing copies, reading does not.
+
+    A pickle carries a copy of the objects, as that of a dict does.
+    """
+
+    def __init__(self, store_dict: MutableMapping[str, Any] | None = None, *, read_only: bool = False) -> None:
+        super().__init__(read_only=read_only)
+        self._objects: MutableMapping[str, Any] = {} if store_dict is None else store_dict
+
+    def __str__(self) -> str:
+        return f"memory://{id(self._objects)}"
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({str(self)!r})"
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, MemoryStore) and self._objects is other._objects
+
+    def __hash__(self) -> int:
+        return hash((MemoryStore, id(self._objects)))
+
+    def with_read_only(self, read_only: bool = True) -> MemoryStore:
+        return MemoryStore(self._objects, read_only=read_only)
+
+    # ---- reading
+
+    def _find(self, key: str) -> bytes | None:
+        try:
+            value = self._objects[key]
+        except KeyError:
+            return None
+        return object_bytes(key, value)
+
+    def get(self, key: str, *, limit: int | None = None) -> bytes | None:
+        value = self._find(validate_key(key))
+        if value is not None:
+            check_limit(key, len(value), limit)
+        return value
+
+    def read_into(
+        self, keys: Sequence[str], room: Buffer, stride: int, *, checked: bool = False
+    ) -> builtins.list[int | None]:
+        view = byte_view(room)
+        sizes: list[int | None] = []
+        find = self._find
+        start = 0
+        for key in keys:
+            value = find(key if checked else validate_key(key))
+            if value is None:
+                sizes.append(None)
+            else:
+                size = len(value)
+                if size <= stride:
+                    view[start : start + size] = value
+                sizes.append(size)
+            start += stride
+        return sizes
+
+    def get_ranges(
+        self, key: str, spans: Sequence[Span], *, version: Hashable = None, into: Sequence[Buffer] | None = None
+    ) -> Pieces | None:
+        value = self._find(validate_key(key))
+        # The bytes are their own version: the same object, or equal to it, is the same state.
+        return None if value is None else pieces_of(key, value, spans, into, (value, version))
+
+    def size(self, key: str) -> int | None:
+        value = self._find(validate_key(key))
+        return None if value is None else len(value)
+
+    # ---- writing
+
+    def set(self, key: str, value: Buffer) -> None:
+        self.check_writable(key)
+        self._objects[validate_key(key)] = bytes(byte_view(value))
+
+    def set_if_absent(self, key: str, value: Buffer) -> bool:
+        self.check_writable(key)
+        mine = bytes(byte_view(value))
+        return self._objects.setdefault(validate_key(key), mine) is mine
+
+    def delete(self, key: str) -> None:
+        self.check_writable(key)
+        self._objects.pop(validate_key(key), None)
+
+    def lock(self, key: str, *, timeout: float = 60.0) -> AbstractContextManager[None]:
+        return thread_lock((MemoryStore, id(self._objects), validate_key(key)), timeout)
+
+    # ---- listing
+
+    def list(self, prefix: str = "") -> Iterator[str]:
+        prefix = validate_prefix(prefix)
+        start = f"{prefix}/" if prefix else ""
+        yield from [key for key in tuple(self._objects) if key.startswith(start)]
+
+
+class _Objects(dict[str, bytes]):
+    """A dict that can be found as long as somebody holds it."""
+
+    __slots__ = ("__weakref__",)
+
+
+_named: WeakValueDictionary[str, _Objects] = WeakValueDictionary()
+
+
+class ManagedMemoryStore(MemoryStore):
+    """A MemoryStore that has a name: all stores of one name in a process share their objects, which live as long
+    as one of the stores does. A pickle carries the name only."""
+
+    def __init__(self, name: str = "", *, read_only: bool = False) -> None:
+        objects = _named.setdefault(name, _Objects())
+        super().__init__(objects, read_only=read_only)
+        self.name = name
+
+    def __str__(self) -> str:
+        return f"memory://{self.name}"
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return (_managed, (type(self), self.name, self.read_only))
+
+    def with_read_only(self, read_only: bool = True) -> ManagedMemoryStore:
+        return type(self)(self.name, read_only=read_only)
+
+
+def _managed(kind: type[ManagedMemoryStore], name: str, read_only: bool) -> ManagedMemoryStore:
+    return kind(name, read_only=read_only)
