@@ -1,0 +1,92 @@
+"""User attributes of an array or a group: a mapping whose every change is one write of metadata.
+
+Values are JSON. They are taken over as a reader of the store would see them (tuples as lists, keys as strings),
+and what is handed out is a copy, so that a change inside a nested value is never half done: it is stored when
+the value is assigned again.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Mapping, MutableMapping
+from copy import deepcopy
+from typing import Any
+
+
+class Attributes(MutableMapping[str, Any]):
+    """The attributes behind two callables: one that gives the present dict, one that stores a new one.
+
+    Every method that changes something raises TypeError for a value that JSON cannot hold, before anything is
+    written, and ReadOnlyError where the node was opened for reading.
+    """
+
+    __slots__ = ("_read", "_write")
+
+    def __init__(self, read: Callable[[], dict[str, Any]], write: Callable[[dict[str, Any]], object]) -> None:
+        self._read, self._write = read, write
+
+    def __getitem__(self, key: str) -> Any:
+        return deepcopy(self._read()[key])
+
+    def __setitem__(self, key: str, value: Any) -> None:
+        self._write({**self._read(), **as_json({key: value})})
+
+    def __delitem__(self, key: str) -> None:
+        left = dict(self._read())
+        del left[key]
+        self._write(left)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(tuple(self._read()))
+
+    def __len__(self) -> int:
+        return len(self._read())
+
+    def __contains__(self, key: object) -> bool:
+        return key in self._read()
+
+    def put(self, attributes: Mapping[str, Any]) -> None:
+        """Replace all attributes in one write."""
+        self._write(as_json(attributes))
+
+    def update(self, other: Any = (), /, **more: Any) -> None:
+        """Set several attributes in one write."""
+        self._write({**self._read(), **as_json(dict(other, **more))})
+
+    def clear(self) -> None:
+        """Remove all attributes in one write."""
+        self.put({})
+
+    def pop(self, key: str, *default: Any) -> Any:
+        """Remove an attribute and return its value; `default`, where given, if it is absent."""
+        if len(default) > 1:
+            raise TypeError(f"pop expected at most 2 arguments, got {1 + len(default)}")
+        left = dict(self._read())
+        value = left.pop(key, *default)
+        if len(left) != len(self):
+            self._write(left)
+        return value
+
+    def asdict(self) -> dict[str, Any]:
+        """All attributes, as a dict of its own."""
+        return deepcopy(self._read())
+
+    def __eq__(self, other: object) -> bool:
+        return self._read() == (other._read() if isinstance(other, Attributes) else other)
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def __repr__(self) -> str:
+        return repr(self._read())
+
+
+def as_json(attributes: Mapping[str, Any]) -> dict[str, Any]:
+    """`attributes` as they come back from a JSON document. TypeError where JSON cannot hold a value.
+
+    NaN and the infinities are let through, as zarr-python does: stores are full of them.
+    """
+    try:
+        found: dict[str, Any] = json.loads(json.dumps(dict(attributes)))
+    except (TypeError, ValueError, RecursionError) as error:
+        raise TypeError(f"attributes must be JSON (numbers, strings, lists, dicts, bools, None): {error}") from error
+    return found
