@@ -1,0 +1,44 @@
+"""The README's commands and its quick start are what it says they are."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text()
+
+
+def blocks(language: str) -> list[str]:
+    """The fenced blocks of a language, in order."""
+    return re.findall(rf"^```{language}\n(.*?)^```$", README, re.DOTALL | re.MULTILINE)
+
+
+def test_the_two_commands_come_first() -> None:
+    run, test = blocks("bash")[:2]
+    assert run == "python3 -m venv .venv && .venv/bin/pip install -q . && .venv/bin/gpuzarr demo\n"
+    assert test == "python3 -m venv .venv && .venv/bin/pip install -q -e '.[test]' && .venv/bin/pytest\n"
+    assert README.index(run) < README.index(test) < README.index("## ")
+
+
+def test_the_quick_start_runs_as_it_stands(tmp_path: Path) -> None:
+    (quick_start,) = blocks("python")
+    command = [sys.executable, "-W", "error", "-c", quick_start]
+    done = subprocess.run(command, cwd=tmp_path, env=_environment(), capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[0] == "[[10000. 10001. 10002. 10003. 10004.]"
+    assert "temperature" in done.stdout
+    assert done.stdout.splitlines()[-1] == "272.0"
+
+
+def test_the_links_lead_somewhere() -> None:
+    targets = re.findall(r"\]\((?!https?://)([^)#]+)", README)
+    assert targets
+    assert [target for target in targets if not (ROOT / target).exists()] == []
+
+
+def _environment() -> dict[str, str]:
+    return {**os.environ, "PYTHONPATH": str(ROOT)}
