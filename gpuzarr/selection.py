@@ -9,8 +9,8 @@ not fit raises a `SelectionError`, which is an `IndexError`.
 
 Semantics are zarr-python's, which are NumPy's wherever NumPy's result does not
 depend on the order of the axes. Beyond both: slices may run backwards in every
-door that takes slices, `z[..., [0, 1]]` needs no `oindex`, and `compose` puts one
-selection inside another without reading.
+door that takes slices, `z[..., [0, 1]]` needs no `oindex`, and `views.compose`
+puts one selection inside another without reading.
 
 Pure: no I/O, no device; NumPy holds index arrays only. Integers and slices never
 touch NumPy, because one small read must not pay for it.
@@ -21,12 +21,10 @@ from __future__ import annotations
 import math
 import operator
 from dataclasses import dataclass
-from functools import lru_cache
 from types import EllipsisType
 from typing import Any, Protocol, TypeAlias
 
 import numpy as np
-import numpy.typing as npt
 
 from gpuzarr.errors import (
     ArrayIndexError,
@@ -35,40 +33,40 @@ from gpuzarr.errors import (
     SelectionError,
     VindexInvalidSelectionError,
 )
+from gpuzarr.indices import (
+    EMPTY,
+    Indices,
+    Points,
+    Span,
+    from_array,
+    from_slice,
+    frozen,
+    in_range,
+    index_array,
+    integer,
+    is_index_array,
+    not_an_index,
+    span_of,
+)
+
+__all__ = [
+    "Box",
+    "Coordinates",
+    "Indices",
+    "Points",
+    "Selection",
+    "Span",
+    "basic",
+    "block",
+    "coordinate",
+    "index",
+    "mask",
+    "orthogonal",
+    "split_fields",
+    "vindex",
+]
 
 Shape: TypeAlias = tuple[int, ...]
-Indices: TypeAlias = npt.NDArray[np.int64]
-
-
-@dataclass(frozen=True, slots=True)
-class Span:
-    """`count` indices of one axis: start, start + step, ...; `step` is at least 1."""
-
-    start: int
-    count: int
-    step: int
-
-    @property
-    def stop(self) -> int:
-        """One past the last index."""
-        return self.start + (self.count - 1) * self.step + 1 if self.count else self.start
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Points:
-    """Indices of one axis in any order, duplicates allowed: 1-D, int64, contiguous, read-only."""
-
-    indices: Indices
-
-    @property
-    def count(self) -> int:
-        return len(self.indices)
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, Points) and np.array_equal(self.indices, other.indices)
-
-    def __hash__(self) -> int:
-        return hash(self.indices.tobytes())
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,9 +152,6 @@ class ChunkGrid(Protocol):
     def axis(self, axis: int, /) -> AxisChunks: ...
 
 
-# A frozen dataclass costs five times a cache hit, and one small read needs one span an axis.
-_span = lru_cache(maxsize=4096)(Span)
-EMPTY = Span(0, 0, 1)
 _ALL = slice(None)
 _PLAIN = frozenset((int, slice, EllipsisType))
 
@@ -167,16 +162,16 @@ def basic(key: Any, shape: Shape) -> Box:
     flips, dropped = [], []
     for axis, item in enumerate(_expand(key, len(shape))):
         if item is _ALL:
-            axes.append(_span(0, shape[axis], 1))
+            axes.append(span_of(0, shape[axis], 1))
             flips.append(False)
             dropped.append(False)
         elif type(item) is slice:
-            entry, flip = _from_slice(item, shape[axis], axis)
+            entry, flip = from_slice(item, shape[axis], axis)
             axes.append(entry)
             flips.append(flip)
             dropped.append(False)
         else:
-            axes.append(_span(_integer(item, shape[axis], axis), 1, 1))
+            axes.append(span_of(integer(item, shape[axis], axis), 1, 1))
             flips.append(False)
             dropped.append(True)
     return Box(tuple(axes), tuple(flips), tuple(dropped))
@@ -190,11 +185,11 @@ def orthogonal(key: Any, shape: Shape) -> Box:
         entry: Span | Points
         flip = gone = False
         if isinstance(item, slice):
-            entry, flip = _from_slice(item, shape[axis], axis)
-        elif _is_index_array(item):
-            entry = _from_array(_index_array(item, axis), shape[axis], axis)
+            entry, flip = from_slice(item, shape[axis], axis)
+        elif is_index_array(item):
+            entry = from_array(index_array(item, axis), shape[axis], axis)
         else:
-            entry, gone = _span(_integer(item, shape[axis], axis), 1, 1), True
+            entry, gone = span_of(integer(item, shape[axis], axis), 1, 1), True
         axes.append(entry)
         flips.append(flip)
         dropped.append(gone)
@@ -214,16 +209,16 @@ def coordinate(key: Any, shape: Shape) -> Coordinates:
             raise VindexInvalidSelectionError(
                 f"coordinates: expected an integer array for axis {axis}, got {item!r}; use oindex for slices"
             )
-        if not _is_index_array(item):
-            arrays.append(np.array([_integer(item, length, axis)], np.int64))
+        if not is_index_array(item):
+            arrays.append(np.array([integer(item, length, axis)], np.int64))
             continue
-        array = _index_array(item, axis)
+        array = index_array(item, axis)
         if array.dtype.kind == "b":
             raise VindexInvalidSelectionError(
                 f"coordinates: expected an integer array for axis {axis}, got a bool array; "
                 "a mask is one bool array of the shape of the whole array"
             )
-        arrays.append(_in_range(array, length, axis))
+        arrays.append(in_range(array, length, axis))
     try:
         broadcast = np.broadcast_arrays(*arrays)
     except ValueError as error:
@@ -236,9 +231,9 @@ def mask(key: Any, shape: Shape) -> Coordinates:
     """The points where one bool array of the shape of the whole array is true, in C order."""
     if isinstance(key, tuple) and len(key) == 1:
         key = key[0]
-    if not shape or not _is_index_array(key):
-        raise ArrayIndexError(f"mask: expected a bool array of shape {shape}, got {key!r}")
-    array = _index_array(key, None)
+    if not shape or not is_index_array(key):
+        raise ArrayIndexError(f"mask: expected a bool array of shape {shape}, got {type(key).__name__}")
+    array = index_array(key, None)
     if array.dtype.kind != "b" or array.shape != shape:
         raise VindexInvalidSelectionError(
             f"mask: expected a bool array of shape {shape}, got {array.dtype} of shape {array.shape}"
@@ -250,7 +245,7 @@ def mask(key: Any, shape: Shape) -> Coordinates:
 def vindex(key: Any, shape: Shape) -> Coordinates:
     """A mask where the key is one bool array, else coordinates."""
     items = key if isinstance(key, tuple) else (key,)
-    if len(items) == 1 and _is_index_array(items[0]) and _index_array(items[0], None).dtype.kind == "b":
+    if len(items) == 1 and is_index_array(items[0]) and index_array(items[0], None).dtype.kind == "b":
         return mask(items[0], shape)
     return coordinate(items, shape)
 
@@ -267,7 +262,7 @@ def index(key: Any, shape: Shape) -> Selection:
             break
     else:
         return basic(items, shape)
-    items = tuple([_index_array(item, axis) if _is_index_array(item) else item for axis, item in enumerate(items)])
+    items = tuple([index_array(item, axis) if is_index_array(item) else item for axis, item in enumerate(items)])
     arrays = [item for item in items if isinstance(item, np.ndarray) and item.ndim]
     if not arrays:
         return basic(items, shape)
@@ -295,14 +290,14 @@ def block(key: Any, grid: ChunkGrid) -> Box:
         if isinstance(item, slice):
             first, last = _block_range(item, count, axis)
         else:
-            first = _integer(item, count, axis, "block index")
+            first = integer(item, count, axis, "block index")
             last = first + 1
         if first >= last:
             axes.append(EMPTY)
             continue
         start = chunks.bounds(first)[0]
         stop = min(chunks.bounds(last - 1)[1], grid.shape[axis])
-        axes.append(_span(start, stop - start, 1))
+        axes.append(span_of(start, stop - start, 1))
     none = (False,) * len(axes)
     return Box(tuple(axes), none, none)
 
@@ -355,119 +350,9 @@ def _expand(key: Any, ndim: int) -> tuple[Any, ...]:
         items = items + (_ALL,) * missing
     if missing < 0:
         if any(item is None for item in items):
-            raise _not_an_index(None, None)
+            raise not_an_index(None, None)
         raise SelectionError(f"too many indices: expected at most {ndim} for {ndim} dimensions, got {len(items)}")
     return items
-
-
-def _from_slice(item: slice, length: int, axis: int) -> tuple[Span, bool]:
-    """The slice as an ascending span, and whether it runs backwards."""
-    try:
-        start, stop, step = item.indices(length)
-    except TypeError as error:
-        raise SelectionError(f"axis {axis}: slices take integers or None, got {item!r}") from error
-    except ValueError as error:
-        raise NegativeStepError(f"axis {axis}: a slice step cannot be zero, got {item!r}") from error
-    if step > 0:
-        count = (stop - start + step - 1) // step
-        if count > 1:
-            # Unary plus: a bool among the slice's members would stay one.
-            return _span(+start, count, +step), False
-    else:
-        count = (stop - start + step + 1) // step
-        if count > 1:
-            return _span(start + (count - 1) * step, count, -step), True
-    return (_span(+start, 1, 1) if count == 1 else EMPTY), False
-
-
-def _integer(item: Any, length: int, axis: int, what: str = "index") -> int:
-    """An integer of any kind, counted from the end where negative, checked."""
-    if type(item) is not int:
-        if isinstance(item, bool | np.bool_):
-            raise _not_an_index(item, axis)
-        try:
-            item = operator.index(item)
-        except TypeError as error:
-            raise _not_an_index(item, axis) from error
-    found: int = item + length if item < 0 else item
-    if 0 <= found < length:
-        return found
-    raise BoundsCheckError(f"{what} {item} is out of bounds for axis {axis} with size {length}")
-
-
-def _not_an_index(item: Any, axis: int | None) -> SelectionError:
-    if item is None:
-        return SelectionError("np.newaxis (None) is not supported: add the axis to what was read")
-    if isinstance(item, np.ndarray | list | tuple | range):
-        return ArrayIndexError(f"axis {axis}: an index array is not possible here, use oindex or vindex; got {item!r}")
-    return SelectionError(f"axis {axis}: expected an integer or a slice, got {item!r} ({type(item).__name__})")
-
-
-def _is_index_array(item: Any) -> bool:
-    """A sequence, or any array that is not 0-d (that is an integer)."""
-    return isinstance(item, list | tuple | range) or (hasattr(item, "dtype") and len(item.shape) > 0)
-
-
-def _index_array(item: Any, axis: int | None) -> npt.NDArray[Any]:
-    """A copy (what is checked below must not change afterwards) of integers or bools."""
-    where = "index" if axis is None else f"axis {axis}"
-    try:
-        if isinstance(item, range):
-            array = np.arange(item.start, item.stop, item.step, dtype=np.int64)
-        else:
-            array = np.array(item)
-    except (TypeError, ValueError, OverflowError) as error:
-        raise ArrayIndexError(f"{where}: cannot be made an index array: {error}") from error
-    if not array.size and not hasattr(item, "dtype"):
-        return array.astype(np.int64)
-    if array.dtype.kind not in "iub":
-        raise ArrayIndexError(f"{where}: index arrays hold integers or bools, got {array.dtype}")
-    return array
-
-
-def _in_range(array: npt.NDArray[Any], length: int, axis: int) -> Indices:
-    """Integers (an array of our own) as int64, counted from the end where negative, checked."""
-    # A large unsigned value turns negative here, and is told apart by `lowest`.
-    indices: Indices = array.astype(np.int64, copy=False)
-    if indices.size:
-        low, high = int(indices.min()), int(indices.max())
-        lowest = 0 if array.dtype.kind == "u" else -length
-        if low < lowest or high >= length:
-            worst = int(array.max()) if high >= length or lowest == 0 else low
-            raise BoundsCheckError(f"index {worst} is out of bounds for axis {axis} with size {length}")
-        if low < 0:
-            np.add(indices, length, out=indices, where=indices < 0)
-    return indices
-
-
-def _from_array(array: npt.NDArray[Any], length: int, axis: int) -> Span | Points:
-    if array.ndim != 1:
-        raise ArrayIndexError(
-            f"axis {axis}: index arrays of an orthogonal selection are 1-D, got {array.dtype} of shape {array.shape}"
-        )
-    if array.dtype.kind != "b":
-        return axis_of(_in_range(array, length, axis))
-    if len(array) != length:
-        raise ArrayIndexError(f"axis {axis}: expected a bool array of length {length}, got {len(array)}")
-    return axis_of(np.flatnonzero(array))
-
-
-def axis_of(indices: Indices) -> Span | Points:
-    """A span where the indices are evenly spaced, since runs are read faster than points."""
-    count = len(indices)
-    if count < 2:
-        return _span(int(indices[0]), 1, 1) if count else EMPTY
-    first, step = int(indices[0]), int(indices[1] - indices[0])
-    if step > 0 and first + step * (count - 1) == indices[-1] and bool((np.diff(indices) == step).all()):
-        return _span(first, count, step)
-    return Points(frozen(indices))
-
-
-def frozen(indices: npt.NDArray[Any]) -> Indices:
-    """Contiguous and read-only, as the normal form promises."""
-    indices = np.ascontiguousarray(indices, np.int64)
-    indices.setflags(write=False)
-    return indices
 
 
 def _block_range(item: slice, count: int, axis: int) -> tuple[int, int]:

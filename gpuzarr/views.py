@@ -12,7 +12,8 @@ import numpy as np
 import numpy.typing as npt
 
 from gpuzarr.errors import SelectionError
-from gpuzarr.selection import EMPTY, Box, Coordinates, Indices, Points, Selection, Span, axis_of, frozen
+from gpuzarr.indices import EMPTY, Indices, Points, Span, axis_of, frozen
+from gpuzarr.selection import Box, Coordinates, Selection
 
 
 def compose(outer: Selection, inner: Selection) -> Selection:

@@ -13,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 
+from gpuzarr import indices
 from gpuzarr import selection as sel
 from gpuzarr.errors import (
     ArrayIndexError,
@@ -21,6 +22,7 @@ from gpuzarr.errors import (
     SelectionError,
     VindexInvalidSelectionError,
 )
+from gpuzarr.grid import RectilinearGrid, RegularGrid
 from gpuzarr.selection import Box, Coordinates, Points, Selection, Span
 from gpuzarr.views import compose
 
@@ -382,6 +384,7 @@ def test_huge_axes() -> None:
 
 def test_plain_keys_never_touch_numpy(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sel, "np", None)
+    monkeypatch.setattr(indices, "np", None)
     assert sel.basic((slice(1, 3), -1, ...), (4, 5, 6)).shape == (2, 6)
     assert sel.index((slice(1, 3), -1, ...), (4, 5, 6)).shape == (2, 6)
 
@@ -393,7 +396,7 @@ ALL_DOORS = [sel.basic, sel.orthogonal, sel.coordinate, sel.vindex, sel.index]
 
 @pytest.mark.parametrize("door", ALL_DOORS)
 @pytest.mark.parametrize(
-    "item", [True, np.True_, np.array(True), 1.0, np.float32(1), None, "a", 1j, object(), b"1", {}]
+    "item", [True, np.True_, np.array(True), 1.0, np.float32(1), None, "a", 1j, object(), b"1", {}, int, np.float32]
 )
 def test_not_an_index(door: Any, item: Any) -> None:
     for key in (item, (item,), (0, item)):
@@ -520,6 +523,15 @@ def test_blocks_of_uneven_chunks() -> None:
     grid = Grid((10,), [[0, 1, 5, 10]])
     assert [sel.block(at, grid).axes[0] for at in range(3)] == [Span(0, 1, 1), Span(1, 4, 1), Span(5, 5, 1)]
     assert sel.block(slice(1, 3), grid).axes[0] == Span(1, 9, 1)
+
+
+def test_blocks_of_our_grids() -> None:
+    regular = RegularGrid((5, 7), (2, 3))
+    same(field((5, 7))[4:5, 6:7], take(field((5, 7)), sel.block((-1, -1), regular)))
+    same(field((5, 7))[2:5, :], take(field((5, 7)), sel.block(slice(1, None), regular)))
+    uneven = RectilinearGrid((5, 7), (((1, 1), (4, 1)), 3))
+    same(field((5, 7))[1:5, 3:6], take(field((5, 7)), sel.block((1, 1), uneven)))
+    assert sel.block((), RegularGrid((0, 3), (2, 2))).shape == (0, 3)
 
 
 @pytest.mark.parametrize("key", [3, -4, slice(3, 9), slice(-9, None), (0, 3)], ids=str)
