@@ -3,7 +3,8 @@
 A codec is a frozen dataclass whose fields are its configuration. There are three kinds; a chain is
 `array->array* array->bytes bytes->bytes*`, in the order of encoding. A codec never sees a store, a key, or
 another codec. On the host, bytes are any contiguous bytes-like object and chunks are C-contiguous or strided
-`numpy.ndarray`s of exactly the spec's shape and dtype.
+`numpy.ndarray`s of exactly the spec's shape and dtype. Bytes may also be named by address and length
+(`BytesBytesCodec.decoder`), which is the quickest way from a store's scratch memory into a destination.
 
 Phases: JSON -> codec (`from_configuration`), codec + what it will be given -> settled codec (`evolve`), and
 then encoding and decoding, which do no configuration work.
@@ -15,7 +16,7 @@ key; the corridor adds it), and it never allocates more than was expected, whate
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
 from enum import Enum
 from math import prod
@@ -28,7 +29,13 @@ if TYPE_CHECKING:
 else:
     Buffer = Any
 
+from gpuzarr.codecs.engines.memory import address, memory_at, size_of
 from gpuzarr.dtypes import DataType
+from gpuzarr.errors import MetadataError
+from gpuzarr.options import config
+
+# decode(source, nbytes, destination): the source is an address, or a `bytes` object itself.
+Decoder = Callable[[int | bytes, int, int], None]
 
 
 class Kind(Enum):
@@ -63,6 +70,22 @@ class ChunkSpec:
         itemsize = self.data_type.itemsize
         return None if itemsize is None else itemsize * self.size
 
+    def is_fill(self, chunk: np.ndarray[Any, Any]) -> bool:
+        """Whether every element of `chunk` is the fill value, bit for bit (so -0.0 is not 0.0, and one NaN is not
+        another); False where there is no fill value. Elements without fixed size are compared by value."""
+        if self.fill_value is None or not chunk.size:
+            return False
+        if chunk.dtype.hasobject or chunk.dtype.kind == "T":
+            return all(element == self.fill_value for element in chunk.ravel().tolist())
+        fill = np.asarray(self.fill_value, chunk.dtype).reshape(1)
+        unit = np.dtype(f"u{chunk.dtype.itemsize}") if chunk.dtype.itemsize in (1, 2, 4, 8) else None
+        if unit is not None:
+            bits, pattern = chunk.view(unit), fill.view(unit)[0]
+            # Most chunks differ from the fill value at once; the full pass is for those that do not.
+            return bool(bits[(0,) * bits.ndim] == pattern) and not (bits != pattern).any()
+        rows = np.ascontiguousarray(chunk).reshape(-1).view(np.uint8).reshape(chunk.size, -1)
+        return not (rows != fill.view(np.uint8)).any()
+
 
 class Codec(ABC):
     """One step of a chain; a frozen dataclass whose fields are the configuration."""
@@ -76,7 +99,13 @@ class Codec(ABC):
 
         Raises MetadataError on unknown keys, missing keys and wrong values.
         """
-        raise NotImplementedError
+        known = {f.name for f in fields(cls) if f.init}  # type: ignore[arg-type]
+        if unknown := sorted(set(configuration) - known):
+            raise MetadataError(f"codec {cls.name!r}: unknown configuration {unknown}; known: {sorted(known)}")
+        try:
+            return cls(**configuration)
+        except TypeError as error:
+            raise MetadataError(f"codec {cls.name!r}: bad configuration {dict(configuration)!r}: {error}") from error
 
     def configuration(self) -> dict[str, Any]:
         """The `configuration` object, as written to metadata."""
@@ -97,6 +126,10 @@ class ArrayArrayCodec(Codec):
     """array -> array."""
 
     kind = Kind.ARRAY_TO_ARRAY
+
+    def is_identity(self, spec: ChunkSpec) -> bool:
+        """Whether chunks like `spec` pass through unchanged, element by element in C order."""
+        return False
 
     @abstractmethod
     def resolve(self, spec: ChunkSpec) -> ChunkSpec:
@@ -120,6 +153,15 @@ class ArrayBytesCodec(Codec):
     @abstractmethod
     def encoded_size(self, spec: ChunkSpec) -> int | None:
         """Exact size in bytes of every encoded chunk like `spec`; None where it varies."""
+
+    def encoded_limit(self, spec: ChunkSpec) -> int:
+        """The most bytes that a valid encoded chunk like `spec` may have."""
+        size = self.encoded_size(spec)
+        return int(config.get("array.max_chunk_bytes")) if size is None else size
+
+    def is_native(self, spec: ChunkSpec) -> bool:
+        """Whether the encoded bytes are the elements in C order as they lie in memory."""
+        return False
 
     @abstractmethod
     def encode(self, chunk: np.ndarray[Any, Any], spec: ChunkSpec) -> Buffer:
@@ -147,12 +189,30 @@ class BytesBytesCodec(Codec):
     def encode(self, data: Buffer) -> Buffer:
         """Encode. Never returns a view of `data`, unless it is `data` itself."""
 
-    @abstractmethod
+    # A codec overrides at least one of the next two; each is there in terms of the other.
+
     def decode_into(self, data: Buffer, out: Buffer) -> None:
         """Decode to exactly `len(out)` bytes, straight into `out` (1-D, writable, uint8).
 
         Raises CorruptChunkError where `data` is damaged or holds another number of bytes.
         """
+        self.decoder(size_of(out))(address(data), size_of(data), address(out))
+
+    def decoder(self, nbytes: int) -> Decoder:
+        """A function that decodes to exactly `nbytes` bytes from address to address, with all configuration work
+        done beforehand. It raises as `decode_into` does."""
+        decode_into = self.decode_into
+
+        def decode(source: int | bytes, size: int, destination: int) -> None:
+            data = source if type(source) is bytes else memory_at(source, size)
+            decode_into(data, memory_at(destination, nbytes, writable=True))
+
+        return decode
+
+    def strip(self, data: Buffer) -> Buffer | None:
+        """The decoded bytes as a view of `data`, for codecs that only add something around them (checksums);
+        None for the others. Raises as `decode_into` does."""
+        return None
 
     @abstractmethod
     def decode(self, data: Buffer, limit: int) -> Buffer:

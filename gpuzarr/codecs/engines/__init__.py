@@ -1,0 +1,1 @@
+"""How a codec runs on a device: `cpu` for the host."""

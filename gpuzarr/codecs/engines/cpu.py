@@ -1,0 +1,25 @@
+"""The compressors on the host: called directly where they can be, through numcodecs elsewhere. Chosen once."""
+
+from __future__ import annotations
+
+from functools import cache
+
+from gpuzarr.codecs.engines import native, portable
+
+
+@cache
+def zstd() -> native.Zstd | portable.Zstd:
+    """Zstandard."""
+    return native.Zstd.find() or portable.Zstd()
+
+
+@cache
+def blosc() -> native.Blosc | portable.Blosc:
+    """Blosc 1."""
+    return native.Blosc.find() or portable.Blosc()
+
+
+@cache
+def lz4() -> native.Lz4 | portable.Lz4:
+    """LZ4 blocks."""
+    return native.Lz4.find() or portable.Lz4()

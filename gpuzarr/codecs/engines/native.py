@@ -1,0 +1,275 @@
+"""The compressors in numcodecs' own extension modules, called directly.
+
+numcodecs' wheels carry Blosc, Zstandard and LZ4 in extension modules that export the plain C API on Linux and
+macOS. Calling it through ctypes leaves out what numcodecs does around each call, which at 16 KiB is two thirds of
+the time, and reuses Zstandard's working memory from call to call, one set a thread. `find` returns None where a
+library or a symbol is not there (Windows, static builds); `portable` has the same classes on numcodecs' Python
+functions.
+
+Nothing is trusted: the destination's size goes with every call, and what Blosc's decoder takes on faith is
+checked before it is called.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import threading
+from ctypes import c_char_p, c_int, c_size_t, c_uint64, c_void_p
+from functools import cache
+from importlib.machinery import EXTENSION_SUFFIXES
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from gpuzarr.codecs.engines.blosc_header import check_header, check_streams
+from gpuzarr.codecs.engines.memory import address, bytes_at, memory_at, size_of
+from gpuzarr.errors import CorruptChunkError, EncodeError
+
+# Handing the interpreter over costs some microseconds where threads compete; a Blosc chunk up to this size is
+# decoded (at several GB/s) before another thread would have got going.
+KEEP_INTERPRETER = 32 << 10
+KEEP_SCRATCH = 16 << 20  # bytes of compressor output room that a thread keeps
+
+
+def _load(module: str, signatures: dict[str, tuple[Any, list[Any]]], kind: type[Any] = ctypes.CDLL) -> Any | None:
+    """The extension module `numcodecs.<module>` as a C library with these functions, without importing it."""
+    spec = find_spec("numcodecs")
+    for folder in (spec.submodule_search_locations if spec else None) or ():
+        for suffix in EXTENSION_SUFFIXES:
+            path = Path(folder) / (module + suffix)
+            if path.exists():
+                try:
+                    library = kind(str(path))
+                    for name, (result, arguments) in signatures.items():
+                        function = getattr(library, name)
+                        function.restype, function.argtypes = result, arguments
+                except (OSError, AttributeError):
+                    return None
+                return library
+    return None
+
+
+class Room(threading.local):
+    """Room for a compressor's output, one a thread."""
+
+    def __init__(self) -> None:
+        self.array = np.empty(0, np.uint8)
+        self.address = 0
+
+    def take(self, nbytes: int) -> int:
+        """The address of at least `nbytes` bytes, valid until this thread asks again."""
+        if self.array.size < nbytes:
+            self.array = np.empty(nbytes, np.uint8)
+            self.address = self.array.ctypes.data
+        return self.address
+
+    def give(self, nbytes: int) -> bytes:
+        """A copy of the first `nbytes` bytes; gives back a room too large to keep."""
+        result = bytes_at(self.address, nbytes)
+        if self.array.size > KEEP_SCRATCH:
+            self.array = np.empty(0, np.uint8)
+        return result
+
+
+class _Context:
+    """A Zstandard context that frees itself with the thread that made it."""
+
+    def __init__(self, handle: int | None, free: Any) -> None:
+        if not handle:
+            raise MemoryError("zstd: no memory for a context")
+        self.handle, self._free = handle, free
+
+    def __del__(self) -> None:
+        self._free(self.handle)
+
+
+class Zstd:
+    """Zstandard frames: one or several, with or without content size, skippable ones between them."""
+
+    def __init__(self, library: Any) -> None:
+        self._library = library
+        self._local = threading.local()
+        self._room = Room()
+
+    @classmethod
+    @cache
+    def find(cls) -> Zstd | None:
+        """The library, or None where it cannot be called directly."""
+        library = _load(
+            "zstd",
+            {
+                "ZSTD_createDCtx": (c_void_p, []),
+                "ZSTD_freeDCtx": (c_size_t, [c_void_p]),
+                "ZSTD_decompressDCtx": (c_size_t, [c_void_p, c_void_p, c_size_t, c_void_p, c_size_t]),
+                "ZSTD_createCCtx": (c_void_p, []),
+                "ZSTD_freeCCtx": (c_size_t, [c_void_p]),
+                "ZSTD_CCtx_setParameter": (c_size_t, [c_void_p, c_int, c_int]),
+                "ZSTD_compress2": (c_size_t, [c_void_p, c_void_p, c_size_t, c_void_p, c_size_t]),
+                "ZSTD_compressBound": (c_size_t, [c_size_t]),
+                "ZSTD_findDecompressedSize": (c_uint64, [c_void_p, c_size_t]),
+                "ZSTD_isError": (c_int, [c_size_t]),
+                "ZSTD_getErrorName": (c_char_p, [c_size_t]),
+                "ZSTD_maxCLevel": (c_int, []),
+                "ZSTD_minCLevel": (c_int, []),
+            },
+        )
+        return cls(library) if library is not None else None
+
+    def _decompressor(self) -> int:
+        context = _Context(self._library.ZSTD_createDCtx(), self._library.ZSTD_freeDCtx)
+        self._local.owner_d, self._local.d = context, context.handle
+        return context.handle
+
+    def _compressor(self) -> int:
+        context = _Context(self._library.ZSTD_createCCtx(), self._library.ZSTD_freeCCtx)
+        self._local.owner_c, self._local.c = context, context.handle
+        return context.handle
+
+    def _fail(self, result: int, size: int, expected: int) -> CorruptChunkError:
+        if self._library.ZSTD_isError(result):
+            reason = self._library.ZSTD_getErrorName(result).decode()
+            return CorruptChunkError(f"{reason} in {size} bytes", codec="zstd", expected=f"{expected} bytes")
+        return CorruptChunkError("wrong decoded size", codec="zstd", expected=expected, got=result)
+
+    def decoder(self, nbytes: int) -> Any:
+        """decode(source, size, destination) for frames of `nbytes` decoded bytes in all."""
+        decompress, local, new, fail = (
+            self._library.ZSTD_decompressDCtx,
+            self._local,
+            self._decompressor,
+            self._fail,
+        )
+
+        def decode(source: int | bytes, size: int, destination: int) -> None:
+            try:
+                context = local.d
+            except AttributeError:
+                context = new()
+            got = decompress(context, destination, nbytes, source, size)
+            if got != nbytes:
+                raise fail(got, size, nbytes)
+
+        return decode
+
+    def decode(self, data: Any, limit: int) -> Any:
+        """Decode frames whose decoded size only they know, to at most `limit` bytes."""
+        source, size = address(data), size_of(data)
+        claimed = self._library.ZSTD_findDecompressedSize(source, size)
+        if claimed == 2**64 - 2:
+            raise CorruptChunkError(f"not a zstd frame in {size} bytes", codec="zstd")
+        room = min(limit, max(1 << 16, 8 * size)) if claimed == 2**64 - 1 else claimed
+        while True:
+            if room > limit:
+                raise CorruptChunkError("decoded size beyond the limit", codec="zstd", expected=limit, got=room)
+            out = np.empty(room, np.uint8)
+            context = getattr(self._local, "d", None) or self._decompressor()
+            got = self._library.ZSTD_decompressDCtx(context, out.ctypes.data, room, source, size)
+            if not self._library.ZSTD_isError(got):
+                return out[:got]
+            too_small = self._library.ZSTD_getErrorName(got) == b"Destination buffer is too small"
+            if not too_small or room == limit:
+                raise self._fail(got, size, room)
+            room = min(limit, 4 * room)
+
+    def encode(self, data: Any, level: int, checksum: bool) -> bytes:
+        """One frame with content size."""
+        library, size = self._library, size_of(data)
+        context = getattr(self._local, "c", None) or self._compressor()
+        # ZSTD_c_compressionLevel is 100, ZSTD_c_checksumFlag 201.
+        library.ZSTD_CCtx_setParameter(context, 100, min(max(level, library.ZSTD_minCLevel()), library.ZSTD_maxCLevel()))
+        library.ZSTD_CCtx_setParameter(context, 201, int(checksum))
+        bound = library.ZSTD_compressBound(size)
+        got = library.ZSTD_compress2(context, self._room.take(bound), bound, address(data), size)
+        if library.ZSTD_isError(got):
+            raise EncodeError(f"zstd: {library.ZSTD_getErrorName(got).decode()} on {size} bytes")
+        return self._room.give(got)
+
+
+class Blosc:
+    """Blosc 1 containers, decoded in the calling thread."""
+
+    def __init__(self, library: Any, holding: Any) -> None:
+        self._library, self._holding = library, holding
+        self._room = Room()
+
+    @classmethod
+    @cache
+    def find(cls) -> Blosc | None:
+        """The library, or None where it cannot be called directly."""
+        signatures = {
+            "blosc_decompress_ctx": (c_int, [c_void_p, c_void_p, c_size_t, c_int]),
+            "blosc_compress_ctx": (
+                c_int,
+                [c_int, c_int, c_size_t, c_size_t, c_void_p, c_void_p, c_size_t, c_char_p, c_size_t, c_int],
+            ),
+            "blosc_compname_to_compcode": (c_int, [c_char_p]),
+        }
+        library = _load("blosc", signatures)
+        holding = _load("blosc", signatures, ctypes.PyDLL)
+        return cls(library, holding) if library is not None and holding is not None else None
+
+    def decoder(self, nbytes: int) -> Any:
+        """decode(source, size, destination) for containers of `nbytes` decoded bytes."""
+        quick = nbytes <= KEEP_INTERPRETER
+        decompress = (self._holding if quick else self._library).blosc_decompress_ctx
+
+        def decode(source: int | bytes, size: int, destination: int) -> None:
+            if check_header(bytes_at(source, 16) if size >= 16 else b"", size, nbytes):
+                check_streams(memory_at(source, size))
+            got = decompress(source, destination, nbytes, 1)
+            if got != nbytes:
+                raise CorruptChunkError("damaged Blosc container", codec="blosc", expected=nbytes, got=got)
+
+        return decode
+
+    def encode(self, data: Any, cname: str, clevel: int, shuffle: int, typesize: int, blocksize: int) -> bytes:
+        """One container, made by one thread so that the same data give the same bytes."""
+        name, size = cname.encode(), size_of(data)
+        if self._library.blosc_compname_to_compcode(name) < 0:
+            raise EncodeError(f"blosc: this build of numcodecs cannot write cname={cname!r}")
+        bound = size + 16
+        got = self._library.blosc_compress_ctx(
+            clevel, shuffle, typesize, size, address(data), self._room.take(bound), bound, name, blocksize, 1
+        )
+        if got <= 0:
+            raise EncodeError(f"blosc: error {got} on {size} bytes")
+        return self._room.give(got)
+
+
+class Lz4:
+    """One raw LZ4 block."""
+
+    def __init__(self, library: Any) -> None:
+        self._library = library
+        self._room = Room()
+
+    @classmethod
+    @cache
+    def find(cls) -> Lz4 | None:
+        """The library, or None where it cannot be called directly."""
+        library = _load(
+            "lz4",
+            {
+                "LZ4_decompress_safe": (c_int, [c_void_p, c_void_p, c_int, c_int]),
+                "LZ4_compress_fast": (c_int, [c_void_p, c_void_p, c_int, c_int, c_int]),
+                "LZ4_compressBound": (c_int, [c_int]),
+            },
+        )
+        return cls(library) if library is not None else None
+
+    def decode_block(self, source: int, size: int, destination: int, nbytes: int) -> None:
+        """Decode a block of exactly `nbytes` decoded bytes."""
+        got = self._library.LZ4_decompress_safe(source, destination, size, nbytes)
+        if got != nbytes:
+            raise CorruptChunkError("damaged LZ4 block", codec="lz4", expected=nbytes, got=got)
+
+    def encode_block(self, data: Any, acceleration: int) -> bytes:
+        """Encode as one block."""
+        size = size_of(data)
+        bound = self._library.LZ4_compressBound(size)
+        got = self._library.LZ4_compress_fast(address(data), self._room.take(bound), size, bound, acceleration)
+        if got <= 0:
+            raise EncodeError(f"lz4: cannot encode {size} bytes")
+        return self._room.give(got)
