@@ -78,7 +78,7 @@ class FixedBytes(_Fixed):
             try:
                 value = value.encode("ascii")
             except UnicodeEncodeError:
-                raise self.refusal(value, "bytes, or ASCII text")
+                raise self.refusal(value, "bytes, or ASCII text") from None
         if not isinstance(value, bytes):
             raise self.refusal(value, "bytes")
         return np.bytes_(value[: self.numpy.itemsize])  # as NumPy cuts on assignment
@@ -138,10 +138,10 @@ class Raw(_Fixed):
         value = plain_scalar(value)
         if isinstance(value, int) and value == 0:
             return self.default_fill()
-        data = value.encode() if isinstance(value, str) else value
-        if not isinstance(data, (bytes, bytearray, memoryview, np.void)):
+        if not isinstance(value, (str, bytes, bytearray, memoryview, np.void)):
             raise self.refusal(value, "bytes")
-        data = bytes(data)
+        data = value.encode() if isinstance(value, str) else value
+        data = data.tobytes() if isinstance(data, (np.void, memoryview)) else bytes(data)
         if len(data) > self.numpy.itemsize:
             raise self.refusal(value, f"at most {self.numpy.itemsize} bytes")
         return self._void(data.ljust(self.numpy.itemsize, b"\0"))

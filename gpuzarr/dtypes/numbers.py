@@ -91,11 +91,12 @@ def _dtype(path: str) -> np.dtype[Any]:
     if not module:
         return np.dtype(name)
     try:
-        return np.dtype(getattr(importlib.import_module(module), name))
+        dtype: np.dtype[Any] = np.dtype(getattr(importlib.import_module(module), name))
     except (ImportError, AttributeError) as error:
         raise DataTypeValidationError(
             f"data type {name} needs the package ml_dtypes (pip install 'ml_dtypes>=0.5')"
         ) from error
+    return dtype
 
 
 class _Number(DataType):
@@ -144,7 +145,7 @@ class Integer(_Number):
         try:
             whole = int(value)
         except (TypeError, ValueError, OverflowError):
-            raise self.refusal(value, "an integer")
+            raise self.refusal(value, "an integer") from None
         if isinstance(value, (float, np.floating)) and whole != value:
             raise self.refusal(value, "an integer")
         return self._checked(whole)
@@ -182,7 +183,7 @@ class Float(_Number):
         try:
             return self._rounded(float(value))
         except (TypeError, ValueError, OverflowError):
-            raise self.refusal(value, "a number")
+            raise self.refusal(value, "a number") from None
 
     def fill_from_json(self, value: Any, zarr_format: int) -> Any:
         if isinstance(value, str):
@@ -194,7 +195,7 @@ class Float(_Number):
             try:
                 return self._rounded(float(value))
             except OverflowError:
-                raise self.refusal(value, "a number in the range of a float")
+                raise self.refusal(value, "a number in the range of a float") from None
         elif value is None:
             raise self.refusal(value, "a number")
         if isinstance(value, str) and zarr_format == 2:  # some v2 writers quote numbers
@@ -257,7 +258,7 @@ class Complex(_Number):
         try:
             number = complex(value)
         except (TypeError, ValueError, OverflowError):
-            raise self.refusal(value, "a complex number")
+            raise self.refusal(value, "a complex number") from None
         return self._join(self.float.cast_fill(number.real), self.float.cast_fill(number.imag))
 
     def fill_from_json(self, value: Any, zarr_format: int) -> Any:

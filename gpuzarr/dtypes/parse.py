@@ -59,9 +59,10 @@ def _numpy_dtype(value: Any) -> np.dtype[Any]:
     if isinstance(value, list):
         value = [tuple(field) if isinstance(field, list) else field for field in value]
     try:
-        return np.dtype(value)
+        dtype: np.dtype[Any] = np.dtype(value)
     except (TypeError, ValueError) as error:
         raise DataTypeValidationError(f"unknown data type {shown(value)}") from error
+    return dtype
 
 
 def data_type_from_numpy(dtype: np.dtype[Any]) -> DataType:

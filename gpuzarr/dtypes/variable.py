@@ -64,7 +64,7 @@ class String(_Variable):
         try:
             text.encode()
         except UnicodeEncodeError:
-            raise self.refusal(text, "text that UTF-8 can hold")
+            raise self.refusal(text, "text that UTF-8 can hold") from None
         return text
 
 
