@@ -1,0 +1,625 @@
+"""Array: a chunked array in a store, indexed like a NumPy array."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any, Self
+
+import numpy as np
+
+from gpuzarr.attributes import Attributes
+from gpuzarr.cache import ChunkCache
+from gpuzarr.codecs.chain import CodecChain
+from gpuzarr.codecs.contract import Codec
+from gpuzarr.devices import Device, get_device
+from gpuzarr.doors import Blocks, Lazy, LazyArray, OIndex, VIndex, everything
+from gpuzarr.errors import ArrayNotFoundError, ReadOnlyError, SelectionError
+from gpuzarr.explain import explain
+from gpuzarr.grid import RectilinearGrid, RegularGrid
+from gpuzarr.info import ArrayInfo
+from gpuzarr.metadata.model import ArrayMetadata
+from gpuzarr.nodes import read_array, write_metadata
+from gpuzarr.options import config
+from gpuzarr.read import read
+from gpuzarr.resize import grown, remove_outside, trim
+from gpuzarr.selection import Box, Coordinates, Selection, Span, basic, block, coordinate, index, mask, orthogonal
+from gpuzarr.selection import split_fields
+from gpuzarr.storage.contract import Store
+from gpuzarr.storage.resolve import StorePath
+from gpuzarr.stored import StoredArray
+from gpuzarr.survey import Count, check_chunks, chunks_initialized, stored_bytes
+from gpuzarr.write import write
+
+
+@dataclass(frozen=True)
+class ArrayConfig:
+    """How an open array behaves; nothing of it is stored."""
+
+    order: str = "C"  # memory order of what reading returns
+    write_empty_chunks: bool = False
+    read_missing_chunks: bool = True  # False: an absent chunk is a ChunkNotFoundError
+
+    @classmethod
+    def of(cls, given: Mapping[str, Any] | ArrayConfig | None, order: str | None = None) -> ArrayConfig:
+        """The options, where `given` and `order` do not say otherwise. TypeError for unknown names."""
+        if isinstance(given, ArrayConfig):
+            return given
+        defaults = cls(
+            order or config.get("array.order"),
+            config.get("array.write_empty_chunks"),
+            config.get("array.read_missing_chunks"),
+        )
+        known = {k: v for k, v in (given or {}).items() if v is not None}
+        return replace(defaults, **known)
+
+
+class Array:
+    """A chunked array in a store.
+
+    Made by `gpuzarr.open_array`, `gpuzarr.create_array` and their kin. Indexing reads and writes; what comes back
+    is an array of `device`'s library. A handle keeps the shape that it was opened with, until it is resized
+    through this handle or `refresh`ed.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        path: str,
+        metadata: ArrayMetadata,
+        *,
+        device: str | Device | None = None,
+        synchronizer: Any = None,
+        config: Mapping[str, Any] | ArrayConfig | None = None,
+        chunk_store: Store | None = None,
+        cache_bytes: int | None = None,
+    ) -> None:
+        self.store = store
+        self.path = path
+        self.device = get_device(device)
+        self.synchronizer = synchronizer
+        self.chunk_store = chunk_store or store
+        self.config = ArrayConfig.of(config, metadata.order if metadata.zarr_format == 2 else None)
+        self._cache_bytes = _option("array.chunk_cache_bytes") if cache_bytes is None else cache_bytes
+        self._take(metadata)
+
+    def _take(self, metadata: ArrayMetadata) -> None:
+        """Go on with this metadata."""
+        self.metadata = metadata
+        self._stored = self._stored_as(metadata)
+
+    def _stored_as(self, metadata: ArrayMetadata) -> StoredArray:
+        return StoredArray(
+            self.chunk_store,
+            self.path,
+            metadata,
+            CodecChain.from_metadata(metadata),
+            self.device,
+            write_empty=self.config.write_empty_chunks,
+            missing_is_error=not self.config.read_missing_chunks,
+            lock_timeout=float(_option("array.lock_timeout")),
+            synchronizer=self.synchronizer,
+            cache=ChunkCache(self._cache_bytes) if self._cache_bytes else None,
+        )
+
+    def _replace(self, metadata: ArrayMetadata) -> None:
+        """Write new metadata and go on with it."""
+        write_metadata(self.store, self.path, metadata)
+        self._take(metadata)
+
+    def _update_attributes(self, attributes: dict[str, Any]) -> None:
+        metadata = replace(self.metadata, attributes=attributes)
+        write_metadata(self.store, self.path, metadata)
+        self.metadata = metadata
+
+    # ---- what it is
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Length of each axis; may be set, which resizes."""
+        return self.metadata.shape
+
+    @shape.setter
+    def shape(self, shape: tuple[int, ...]) -> None:
+        self.resize(shape)
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """NumPy dtype of what reading returns."""
+        return self.metadata.dtype
+
+    @property
+    def ndim(self) -> int:
+        """Number of axes."""
+        return len(self.metadata.shape)
+
+    @property
+    def size(self) -> int:
+        """Number of elements."""
+        return math.prod(self.metadata.shape)
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the elements in memory, uncompressed."""
+        return self.size * self.dtype.itemsize
+
+    @property
+    def itemsize(self) -> int:
+        """Bytes of one element in memory."""
+        return self.dtype.itemsize
+
+    @property
+    def fill_value(self) -> Any:
+        """What elements of absent chunks are; None where a v2 array leaves that open."""
+        return self.metadata.fill_value
+
+    @property
+    def order(self) -> str:
+        """Memory order of what reading returns: "C" or "F"."""
+        return self.config.order
+
+    @property
+    def chunks(self) -> tuple[int, ...]:
+        """Chunk shape; with sharding, of the inner chunks. NotImplementedError for rectilinear grids."""
+        return self.metadata.chunks
+
+    @property
+    def shards(self) -> tuple[int, ...] | None:
+        """Shard shape; None where the array is not sharded."""
+        return self.metadata.shards
+
+    @property
+    def read_grid(self) -> RegularGrid | RectilinearGrid:
+        """The grid of the smallest pieces that can be read: inner chunks where there are shards."""
+        shards = self.metadata.shards
+        return self._stored.grid if shards is None else RegularGrid(self.shape, self.metadata.chunks)
+
+    @property
+    def read_chunk_sizes(self) -> tuple[tuple[int, ...], ...]:
+        """Lengths of the chunks along each axis, clipped to the array."""
+        return _clipped(self.read_grid)
+
+    @property
+    def write_chunk_sizes(self) -> tuple[tuple[int, ...], ...]:
+        """Lengths of the units of writing (shards, or chunks) along each axis, clipped to the array."""
+        return _clipped(self._stored.grid)
+
+    @property
+    def cdata_shape(self) -> tuple[int, ...]:
+        """Chunks along each axis."""
+        return self.read_grid.counts
+
+    @property
+    def nchunks(self) -> int:
+        """Number of chunks, stored or not."""
+        return math.prod(self.cdata_shape)
+
+    @cached_property
+    def _codecs(self) -> dict[str, Any]:
+        return self._stored.chain.parts(self.metadata)
+
+    @property
+    def filters(self) -> tuple[Any, ...]:
+        """array->array codecs (v3), or numcodecs filters (v2)."""
+        return self._codecs["filters"]  # type: ignore[no-any-return]
+
+    @property
+    def serializer(self) -> Codec | None:
+        """The array->bytes codec; None for v2."""
+        return self._codecs["serializer"]  # type: ignore[no-any-return]
+
+    @property
+    def compressors(self) -> tuple[Any, ...]:
+        """bytes->bytes codecs (v3), or the numcodecs compressor (v2)."""
+        return self._codecs["compressors"]  # type: ignore[no-any-return]
+
+    @property
+    def compressor(self) -> Any:
+        """The one compressor; None where there is none."""
+        return self.compressors[0] if self.compressors else None
+
+    @property
+    def attrs(self) -> Attributes:
+        """The user's attributes; a mutable mapping, written at every change."""
+        return Attributes(lambda: dict(self.metadata.attributes), self._update_attributes)
+
+    @property
+    def name(self) -> str:
+        """Path with a leading slash."""
+        return f"/{self.path}"
+
+    @property
+    def basename(self) -> str:
+        """Last part of the path."""
+        return self.path.rpartition("/")[2]
+
+    @property
+    def store_path(self) -> StorePath:
+        """The store and the path in it."""
+        return StorePath(self.store, self.path)
+
+    @property
+    def read_only(self) -> bool:
+        """Whether writing is refused."""
+        return self.store.read_only
+
+    @property
+    def cache(self) -> ChunkCache | None:
+        """The cache of decoded chunks, if there is one."""
+        return self._stored.cache
+
+    @property
+    def T(self) -> Any:
+        """The whole array, read and transposed."""
+        return self[...].T
+
+    # ---- reading
+
+    @property
+    def oindex(self) -> OIndex:
+        """Orthogonal indexing."""
+        return OIndex(self)
+
+    @property
+    def vindex(self) -> VIndex:
+        """Coordinate and mask indexing."""
+        return VIndex(self)
+
+    @property
+    def blocks(self) -> Blocks:
+        """Indexing by chunk."""
+        return Blocks(self)
+
+    @property
+    def lazy(self) -> Lazy:
+        """Views that are not read until they are asked for their values."""
+        return Lazy(self)
+
+    def __getitem__(self, key: Any) -> Any:
+        fields = None
+        if self.dtype.names is not None:
+            fields, key = split_fields(key)
+        return self.get_selection(index(key, self.metadata.shape), fields=fields)
+
+    def get_selection(self, selection: Selection, *, fields: Any = None, out: Any = None) -> Any:
+        """Read a selection in normal form (`gpuzarr.selection`), into `out` where that is given.
+
+        `out` is any array of the selection's shape that the device can write to.
+        """
+        shape = selection.shape
+        result = out
+        if out is None or fields is not None:
+            result = self.device.empty(shape, self.dtype, self.config.order)
+        elif tuple(out.shape) != shape:
+            raise SelectionError(f"out has shape {tuple(out.shape)}, the selection {shape}")
+        if isinstance(selection, Box):
+            read(self._stored, selection, result[_as_axes(selection)])
+        else:
+            flat = result.reshape(-1)
+            read(self._stored, selection, flat)
+            if not self.device.xp.shares_memory(flat, result):
+                result[...] = flat.reshape(shape)
+        if fields is None:
+            return result
+        if out is None:
+            return result[fields]
+        out[...] = result[fields]
+        return out
+
+    def get_basic_selection(self, selection: Any = Ellipsis, *, out: Any = None, fields: Any = None) -> Any:
+        """Read by integers and slices."""
+        return self.get_selection(basic(selection, self.shape), out=out, fields=fields)
+
+    def get_orthogonal_selection(self, selection: Any, *, out: Any = None, fields: Any = None) -> Any:
+        """Read the cross product of one index an axis."""
+        return self.get_selection(orthogonal(selection, self.shape), out=out, fields=fields)
+
+    def get_coordinate_selection(self, selection: Any, *, out: Any = None, fields: Any = None) -> Any:
+        """Read points: one integer array an axis, broadcast together."""
+        return self.get_selection(coordinate(selection, self.shape), out=out, fields=fields)
+
+    def get_mask_selection(self, mask_array: Any, *, out: Any = None, fields: Any = None) -> Any:
+        """Read where a boolean array of this array's shape is true."""
+        return self.get_selection(mask(mask_array, self.shape), out=out, fields=fields)
+
+    def get_block_selection(self, selection: Any, *, out: Any = None, fields: Any = None) -> Any:
+        """Read whole chunks."""
+        return self.get_selection(block(selection, self.read_grid), out=out, fields=fields)
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray[Any, Any]:
+        if copy is False:
+            raise ValueError("a chunked array has no memory that could be shared without a copy")
+        return np.asarray(self.device.download(self[...]), dtype=dtype)
+
+    def astype(self, dtype: Any) -> LazyArray:
+        """A view whose values are cast when they are read."""
+        return LazyArray(self, everything(self.shape), np.dtype(dtype))
+
+    def __len__(self) -> int:
+        if not self.shape:
+            raise TypeError("len() of an array with no axes")
+        return self.shape[0]
+
+    def __iter__(self) -> Iterator[Any]:
+        """Entries along the first axis; each chunk is read once."""
+        if not self.shape:
+            raise TypeError("an array with no axes cannot be iterated over")
+        for length, start in _starts(self.read_chunk_sizes[0]):
+            yield from self[start : start + length]
+
+    # ---- writing
+
+    def __setitem__(self, key: Any, value: Any) -> None:
+        fields = None
+        if self.dtype.names is not None:
+            fields, key = split_fields(key)
+        self.set_selection(index(key, self.metadata.shape), value, fields=fields)
+
+    def set_selection(self, selection: Selection, value: Any, *, fields: Any = None) -> None:
+        """Write a selection in normal form; `value` is broadcast to its shape and cast to the array's dtype."""
+        if self.read_only:
+            raise ReadOnlyError(f"cannot write to {self!r}: it was opened read-only")
+        if fields is not None:
+            whole = self.get_selection(selection)
+            whole[fields] = value
+            value = whole
+        source = self._source(value)
+        if source.ndim:
+            source = _broadcast(source, selection.shape)
+            source = source[_as_axes(selection)] if isinstance(selection, Box) else source.reshape(-1)
+        write(self._stored, selection, source)
+
+    def _source(self, value: Any) -> np.ndarray[Any, Any]:
+        """A user's value as a host array."""
+        if isinstance(value, Array | LazyArray):
+            value = value.device.download(value[...]) if isinstance(value, Array) else np.asarray(value)
+        kind = self.dtype.kind
+        if kind in "OT" and not isinstance(value, np.ndarray):
+            return np.asarray(value, dtype=self.dtype) if kind == "T" else _objects(value)
+        if self.dtype.names is not None and not hasattr(value, "dtype"):
+            return np.asarray(value, dtype=self.dtype)
+        if hasattr(value, "__cuda_array_interface__"):
+            return self.device.download(value)
+        return np.asarray(value)
+
+    def set_basic_selection(self, selection: Any, value: Any, *, fields: Any = None) -> None:
+        """Write by integers and slices."""
+        self.set_selection(basic(selection, self.shape), value, fields=fields)
+
+    def set_orthogonal_selection(self, selection: Any, value: Any, *, fields: Any = None) -> None:
+        """Write the cross product of one index an axis."""
+        self.set_selection(orthogonal(selection, self.shape), value, fields=fields)
+
+    def set_coordinate_selection(self, selection: Any, value: Any, *, fields: Any = None) -> None:
+        """Write points; of several values for one element the last one stays."""
+        self.set_selection(coordinate(selection, self.shape), value, fields=fields)
+
+    def set_mask_selection(self, mask_array: Any, value: Any, *, fields: Any = None) -> None:
+        """Write where a boolean array of this array's shape is true."""
+        self.set_selection(mask(mask_array, self.shape), value, fields=fields)
+
+    def set_block_selection(self, selection: Any, value: Any, *, fields: Any = None) -> None:
+        """Write whole chunks."""
+        self.set_selection(block(selection, self.read_grid), value, fields=fields)
+
+    # ---- changing shape and metadata
+
+    def resize(self, *shape: Any) -> None:
+        """Change the shape: `resize(10, 20)` or `resize((10, 20))`.
+
+        Chunks that fall outside are deleted, and what falls outside of a boundary chunk is set to the fill value.
+        New elements are the fill value.
+        """
+        self._check_writable("resize")
+        old = self._stored
+        new = grown(self.metadata, shape[0] if len(shape) == 1 else shape)
+        self._replace(new)
+        if any(n < o for n, o in zip(new.shape, old.metadata.shape, strict=True)):
+            trim(old, new.shape)
+            remove_outside(self._stored)
+
+    def append(self, data: Any, axis: int = 0) -> tuple[int, ...]:
+        """Add `data` at the end of `axis`; returns the new shape.
+
+        The chunks are written first and the new shape last, so that an append that is cut short leaves the array
+        as it was.
+        """
+        self._check_writable("append to")
+        source = self._source(data)
+        if source.ndim != self.ndim:
+            raise ValueError(f"data to append has {source.ndim} axes, the array {self.ndim}")
+        axis = range(self.ndim)[axis]
+        if any(i != axis and n != o for i, (n, o) in enumerate(zip(source.shape, self.shape, strict=True))):
+            raise ValueError(f"data of shape {source.shape} cannot be appended to {self.shape} along axis {axis}")
+        start = self.shape[axis]
+        shape = tuple(s + source.shape[axis] if i == axis else s for i, s in enumerate(self.shape))
+        metadata = grown(self.metadata, shape)
+        none = (False,) * self.ndim
+        spans = tuple(
+            Span(start, source.shape[axis], 1) if i == axis else Span(0, s, 1) for i, s in enumerate(self.shape)
+        )
+        write(self._stored_as(metadata), Box(spans, none, none), source)
+        self._replace(metadata)
+        return shape
+
+    def update_attributes(self, attributes: Mapping[str, Any]) -> Self:
+        """Add to the attributes, in one write; returns this array."""
+        self.attrs.update(attributes)
+        return self
+
+    def refresh(self) -> Self:
+        """Read the metadata again, as another process may have changed them; returns this array."""
+        metadata = read_array(self.store, self.path, self.metadata.zarr_format)
+        if metadata is None:
+            raise ArrayNotFoundError(f"the array at {self.store_path} is no longer there")
+        self._take(metadata)
+        return self
+
+    def _check_writable(self, what: str) -> None:
+        if self.read_only:
+            raise ReadOnlyError(f"cannot {what} {self!r}: it was opened read-only")
+
+    # ---- other handles
+
+    def _with(self, **changes: Any) -> Array:
+        arguments: dict[str, Any] = {
+            "device": self.device,
+            "synchronizer": self.synchronizer,
+            "config": self.config,
+            "chunk_store": self.chunk_store,
+            "cache_bytes": self._cache_bytes,
+        }
+        return type(self)(self.store, self.path, self.metadata, **(arguments | changes))
+
+    def with_config(self, config: Mapping[str, Any] | ArrayConfig) -> Array:
+        """A handle on the same array with other `ArrayConfig` values."""
+        new = config if isinstance(config, ArrayConfig) else replace(self.config, **config)
+        return self._with(config=new)
+
+    def with_cache(self, nbytes: int) -> Array:
+        """A handle on the same array with a cache of decoded chunks of at most `nbytes` bytes."""
+        return self._with(cache_bytes=nbytes)
+
+    def to_device(self, device: str | Device) -> Array:
+        """A handle on the same array whose values are on another device."""
+        return self._with(device=get_device(device))
+
+    # ---- what is stored
+
+    @property
+    def nbytes_stored(self) -> Count:
+        """Bytes of the array's objects in the store, metadata included; also callable."""
+        return Count(stored_bytes(self.store, self.path))
+
+    @property
+    def nchunks_initialized(self) -> Count:
+        """Chunks that are stored (all chunks of a stored shard count); also callable."""
+        return Count(chunks_initialized(self._stored, self.read_grid))
+
+    def check_chunks(self) -> Iterator[tuple[str, Exception | None]]:
+        """Read every stored chunk; yields its key and the error, None where it is sound."""
+        return check_chunks(self._stored)
+
+    @property
+    def info(self) -> ArrayInfo:
+        """A summary that prints well; reads nothing from the store."""
+        return self._info()
+
+    def info_complete(self) -> ArrayInfo:
+        """The summary with what is stored; lists the array's keys."""
+        return self._info(nbytes_stored=int(self.nbytes_stored), initialized=int(self.nchunks_initialized))
+
+    def _info(self, *, nbytes_stored: int | None = None, initialized: int | None = None) -> ArrayInfo:
+        shards = self.shards
+        if initialized is not None and shards is not None:
+            initialized //= max(1, math.prod(s // c for s, c in zip(shards, self.chunks, strict=True)))
+        return ArrayInfo(
+            zarr_format=self.metadata.zarr_format,
+            data_type=self.metadata.data_type,
+            fill_value=self.fill_value,
+            shape=self.shape,
+            shard_shape=shards,
+            chunk_shape=None if isinstance(self.read_grid, RectilinearGrid) else self.chunks,
+            order=self.order,
+            read_only=self.read_only,
+            store_type=type(self.store).__name__,
+            filters=self.filters,
+            serializer=self.serializer,
+            compressors=self.compressors,
+            count_bytes=self.nbytes,
+            count_bytes_stored=nbytes_stored,
+            count_chunks_initialized=initialized,
+        )
+
+    def explain(self, selection: Any = Ellipsis) -> str:
+        """The plan of reading a selection and its route: chunks, waves, requests, and where each codec runs."""
+        chosen = selection if isinstance(selection, Box | Coordinates) else index(selection, self.shape)
+        return explain(self._stored, chosen)
+
+    # ---- Python's protocols
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.store.close()
+
+    def __eq__(self, other: object) -> bool:
+        return (
+            isinstance(other, Array)
+            and self.store == other.store
+            and self.path == other.path
+            and self.metadata == other.metadata
+        )
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def __repr__(self) -> str:
+        return f"<Array {self.store_path} shape={self.shape} dtype={self.dtype}>"
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        state = (
+            self.store, self.path, self.metadata, self.device.name, self.synchronizer, self.config,
+            None if self.chunk_store is self.store else self.chunk_store, self._cache_bytes,
+        )
+        return (_rebuild, (type(self), *state))
+
+
+def _rebuild(
+    kind: type[Array], store: Store, path: str, metadata: ArrayMetadata, device: str, synchronizer: Any,
+    config: ArrayConfig, chunk_store: Store | None, cache_bytes: int,
+) -> Array:
+    return kind(
+        store, path, metadata, device=device, synchronizer=synchronizer, config=config, chunk_store=chunk_store,
+        cache_bytes=cache_bytes,
+    )
+
+
+def _option(key: str) -> Any:
+    return config.get(key)
+
+
+def _as_axes(box: Box) -> tuple[Any, ...]:
+    """What turns an array of the box's result into one with all of the array's axes, ascending."""
+    return tuple(
+        [
+            None if gone else slice(None, None, -1) if flip else slice(None)
+            for gone, flip in zip(box.dropped, box.flips, strict=True)
+        ]
+    ) or ...  # type: ignore[return-value]
+
+
+def _broadcast(source: np.ndarray[Any, Any], shape: tuple[int, ...]) -> np.ndarray[Any, Any]:
+    while source.ndim > len(shape) and source.shape[0] == 1:  # as NumPy takes (1, 3) for (3,)
+        source = source[0]
+    if source.shape == shape:
+        return source
+    try:
+        return np.broadcast_to(source, shape)
+    except ValueError as error:
+        raise ValueError(f"a value of shape {source.shape} does not fit a selection of shape {shape}") from error
+
+
+def _objects(value: Any) -> np.ndarray[Any, Any]:
+    """A Python value as an object array; bytes and str are scalars, lists are nested."""
+    if isinstance(value, list | tuple):
+        return np.array(value, dtype=object)
+    one = np.empty((), dtype=object)
+    one[()] = value
+    return one
+
+
+def _clipped(grid: RegularGrid | RectilinearGrid) -> tuple[tuple[int, ...], ...]:
+    bounds = [[grid.axis(i).bounds(k) for k in range(n)] for i, n in enumerate(grid.counts)]
+    return tuple(
+        tuple(min(high, size) - low for low, high in axis) for axis, size in zip(bounds, grid.shape, strict=True)
+    )
+
+
+def _starts(lengths: tuple[int, ...]) -> Iterator[tuple[int, int]]:
+    start = 0
+    for length in lengths:
+        yield length, start
+        start += length

@@ -1,0 +1,44 @@
+"""The plan and the route of a read, as text."""
+
+from __future__ import annotations
+
+from math import ceil
+
+from gpuzarr.codecs.chain import CodecChain
+from gpuzarr.plan import plan_chunks, plan_shards
+from gpuzarr.read import wave_rows
+from gpuzarr.selection import Selection
+from gpuzarr.stored import StoredArray
+
+
+def explain(stored: StoredArray, selection: Selection) -> str:
+    """Four lines: what is read, the plan, the requests, and the engine of each codec."""
+    meta, device = stored.metadata, stored.device
+    chain = stored.inner_chain if stored.sharding is not None else stored.chain
+    rows = wave_rows(stored, chain.spec.size)
+    if stored.sharding is not None:
+        split = plan_shards(stored.inner_grid, stored.grid, selection)
+        parts = sum(split.shard(i)[1].size for i in range(split.size))
+        waves = split.size * ceil(split.largest / rows)
+        plan = f"{parts} inner chunks of {_times(chain.spec.shape)} in {split.size} shards, {waves} waves"
+        fetch = f"byte ranges of {split.size} shards, after their indexes"
+    else:
+        parts = plan_chunks(stored.grid, selection).size
+        plan = f"{parts} chunks of {_times(chain.spec.shape)}, {ceil(parts / rows)} waves"
+        fetch = f"{parts} whole objects"
+    lines = [
+        f"read {selection.shape} of {meta.shape} {meta.dtype} on {device.name}",
+        f"  plan    {plan} of at most {device.wave_bytes >> 20} MiB on {device.lanes} lanes",
+        f"  fetch   {type(stored.store).__name__}: {fetch}",
+        f"  decode  {_route(chain, device.name)}",
+        f"  place   {'straight into the destination where a chunk is contiguous there' if chain.lands else 'by copy'}",
+    ]
+    return "\n".join(lines)
+
+
+def _times(shape: tuple[int, ...]) -> str:
+    return "x".join(map(str, shape)) or "one element"
+
+
+def _route(chain: CodecChain, device: str) -> str:
+    return " -> ".join(f"{codec.name}@{device}" for codec in reversed(chain.codecs)) or "nothing to do"

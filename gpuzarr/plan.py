@@ -1,0 +1,383 @@
+"""Which chunks a selection touches, and what of each goes where: a table, made without I/O or device.
+
+A plan has one row ("part") for each chunk that the selection touches. `BoxPlan` keeps one short table an axis,
+since a box is their cross product; `PointPlan` keeps one row a chunk. Both cut any range of rows into a `Wave`,
+the table that fetch, decode and place walk. With shards, the rows are inner chunks, and `split` groups them by
+shard, each group a plan of its own.
+
+Destinations have one axis for each array axis (dropped axes have length 1), ascending; whoever calls the
+corridor hands in a view that is arranged so. Point selections have a 1-D destination.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from math import prod
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from gpuzarr.grid import AxisGrid, RectilinearGrid, RegularGrid
+from gpuzarr.selection import Box, Coordinates, Points, Selection, Span
+
+Grid = RegularGrid | RectilinearGrid
+Rows = Sequence[int]  # numbers of rows of a plan
+Index = Any  # a slice or an integer array: what NumPy takes for one axis
+
+_MANY = 48  # from about here on, computing an axis with NumPy is quicker than a loop
+
+
+class Wave(NamedTuple):
+    """Rows of a plan, as columns: one entry a part."""
+
+    coords: list[tuple[int, ...]]  # the chunk's place in the grid
+    in_chunk: list[tuple[Index, ...]]  # what to take from the chunk
+    in_dest: list[tuple[Index, ...]]  # where it goes in the destination
+    full: list[bool]  # the part is the chunk as stored, overhang at the array's edge included
+    covers: list[bool]  # the part is every element of the chunk that lies in the array
+
+    def only(self, row: int) -> Wave:
+        """One row, as a wave."""
+        return Wave(*([column[row]] for column in self))
+
+
+@dataclass(frozen=True, slots=True)
+class AxisParts:
+    """The chunks that a selection touches along one axis, ascending; parallel lists."""
+
+    chunk: list[int]
+    in_chunk: list[Index]
+    in_dest: list[Index]
+    full: list[bool]
+    covers: list[bool]
+    fancy: bool  # some index is an array
+
+    def cut(self, start: int, stop: int) -> AxisParts:
+        """The entries [start, stop)."""
+        return AxisParts(
+            self.chunk[start:stop],
+            self.in_chunk[start:stop],
+            self.in_dest[start:stop],
+            self.full[start:stop],
+            self.covers[start:stop],
+            self.fancy,
+        )
+
+    def opened(self, axis: int, ndim: int) -> AxisParts:
+        """The same with every index an array that broadcasts along `axis` of `ndim`, as np.ix_ makes them."""
+        shape = tuple(-1 if i == axis else 1 for i in range(ndim))
+
+        def mesh(index: Index) -> Index:
+            if isinstance(index, slice):
+                index = np.arange(index.start, index.stop, index.step)
+            return index.reshape(shape)
+
+        return AxisParts(
+            self.chunk,
+            [mesh(i) for i in self.in_chunk],
+            [mesh(i) for i in self.in_dest],
+            self.full,
+            self.covers,
+            True,
+        )
+
+
+def _span_parts(axis: AxisGrid, span: Span) -> AxisParts:
+    start, count, step = span.start, span.count, span.step
+    if count == 0:
+        return AxisParts([], [], [], [], [], False)
+    first, offset = axis.locate(start)
+    last = first if count == 1 else axis.locate(start + (count - 1) * step)[0]
+    if first == last:
+        low, high = axis.bounds(first)
+        return AxisParts(
+            [first],
+            [slice(offset, offset + (count - 1) * step + 1, step)],
+            [slice(0, count)],
+            [count == high - low],
+            [count == min(high, axis.size) - low],
+            False,
+        )
+    if axis.uniform is not None and last - first >= _MANY:
+        return _uniform_parts(axis.uniform, axis.size, span, first, last)
+    parts = AxisParts([], [], [], [], [], False)
+    at, chunk = 0, first
+    while at < count:
+        low, high = axis.bounds(chunk)
+        begin = start + at * step
+        taken = min(count - at, -((begin - high) // step))
+        _append(parts, chunk, low, high, axis.size, begin, taken, step, at)
+        at += taken
+        chunk = chunk + 1 if step == 1 or at == count else axis.locate(start + at * step)[0]
+    return parts
+
+
+def _append(
+    parts: AxisParts, chunk: int, low: int, high: int, size: int, begin: int, taken: int, step: int, at: int
+) -> None:
+    if taken <= 0:  # a chunk of length zero in a rectilinear grid
+        return
+    parts.chunk.append(chunk)
+    parts.in_chunk.append(slice(begin - low, begin - low + (taken - 1) * step + 1, step))
+    parts.in_dest.append(slice(at, at + taken))
+    parts.full.append(taken == high - low)
+    parts.covers.append(taken == min(high, size) - low)
+
+
+def _uniform_parts(length: int, size: int, span: Span, first: int, last: int) -> AxisParts:
+    chunk = np.arange(first, last + 1)
+    low = chunk * length
+    begin = np.maximum(-((span.start - low) // span.step), 0)  # first selected number at or after the chunk's start
+    end = np.minimum(-((span.start - low - length) // span.step), span.count)
+    if span.step > length:  # chunks between two selected elements drop out
+        keep = end > begin
+        chunk, low, begin, end = chunk[keep], low[keep], begin[keep], end[keep]
+    taken = end - begin
+    offset = span.start + begin * span.step - low
+    stop = offset + (taken - 1) * span.step + 1
+    return AxisParts(
+        chunk.tolist(),
+        [slice(a, b, span.step) for a, b in zip(offset.tolist(), stop.tolist(), strict=True)],
+        [slice(a, b) for a, b in zip(begin.tolist(), end.tolist(), strict=True)],
+        (taken == length).tolist(),
+        (taken == np.minimum(low + length, size) - low).tolist(),
+        False,
+    )
+
+
+def _point_parts(axis: AxisGrid, points: Points) -> AxisParts:
+    indices = points.indices
+    if indices.size == 0:
+        return AxisParts([], [], [], [], [], False)
+    chunks, offsets = axis.locate_many(indices)
+    order = None
+    if indices.size > 1 and (np.diff(chunks) < 0).any():
+        order = np.argsort(chunks, kind="stable")
+        chunks, offsets = chunks[order], offsets[order]
+    edges = _group_edges(chunks[1:] != chunks[:-1], indices.size)
+    in_chunk = [_as_slice(offsets[a:b]) for a, b in edges]
+    in_dest: list[Index]
+    if order is None:
+        in_dest = [slice(a, b) for a, b in edges]
+    else:
+        in_dest = [_as_slice(order[a:b]) for a, b in edges]
+    fancy = not all(isinstance(i, slice) for i in (*in_chunk, *in_dest))
+    names = chunks[[a for a, _ in edges]].tolist()
+    covers = [_covers(axis, chunk, index) for chunk, index in zip(names, in_chunk, strict=True)]
+    full = [c and axis.bounds(k)[1] <= axis.size for c, k in zip(covers, names, strict=True)]
+    return AxisParts(names, in_chunk, in_dest, full, covers, fancy)
+
+
+def _covers(axis: AxisGrid, chunk: int, index: Index) -> bool:
+    """Whether a slice takes the whole of the chunk that lies in the array."""
+    low, high = axis.bounds(chunk)
+    return isinstance(index, slice) and index.step == 1 and index.stop - index.start == min(high, axis.size) - low
+
+
+def _group_edges(changes: np.ndarray[Any, Any], count: int) -> list[tuple[int, int]]:
+    cuts = (np.flatnonzero(changes) + 1).tolist()
+    return list(zip([0, *cuts], [*cuts, count], strict=True))
+
+
+def _as_slice(index: np.ndarray[Any, Any]) -> Index:
+    """A slice where the indices ascend evenly, since slices copy faster; else the indices."""
+    first = int(index[0])
+    if index.size == 1:
+        return slice(first, first + 1, 1)
+    step = int(index[1]) - first
+    if step >= 1 and int(index[-1]) == first + step * (index.size - 1) and (np.diff(index) == step).all():
+        return slice(first, int(index[-1]) + 1, step)
+    return index
+
+
+class BoxPlan:
+    """The parts of a box: the cross product of its axes, in C order."""
+
+    def __init__(self, axes: Sequence[AxisParts]) -> None:
+        # NumPy moves array-indexed axes about unless there is at most one of them, or all are arrays.
+        if sum(a.fancy for a in axes) > 1:
+            axes = [a.opened(i, len(axes)) for i, a in enumerate(axes)]
+        self.axes = tuple(axes)
+        self.counts = tuple(len(a.chunk) for a in axes)
+        self.size = prod(self.counts)
+
+    def wave(self, rows: Rows) -> Wave:
+        """These rows."""
+        if not self.axes:
+            return Wave([()], [()], [()], [True], [True])
+        if self.size == 1:
+            one = [(a.chunk[0], a.in_chunk[0], a.in_dest[0], a.full[0], a.covers[0]) for a in self.axes]
+            coords, in_chunk, in_dest, full, covers = zip(*one, strict=True)
+            return Wave([coords], [in_chunk], [in_dest], [all(full)], [all(covers)])
+        picks = [p.tolist() for p in self._picks(rows)]
+        columns = list(zip(self.axes, picks, strict=True))
+        full = [all(row) for row in zip(*([a.full[i] for i in p] for a, p in columns), strict=True)]
+        covers = [all(row) for row in zip(*([a.covers[i] for i in p] for a, p in columns), strict=True)]
+        return Wave(
+            list(zip(*([a.chunk[i] for i in p] for a, p in columns), strict=True)),
+            list(zip(*([a.in_chunk[i] for i in p] for a, p in columns), strict=True)),
+            list(zip(*([a.in_dest[i] for i in p] for a, p in columns), strict=True)),
+            full,
+            covers,
+        )
+
+    def coords(self) -> list[np.ndarray[Any, Any]]:
+        """Places in the grid of all rows: one int64 array an axis."""
+        picks = self._picks(range(self.size))
+        return [np.asarray(a.chunk)[p] for a, p in zip(self.axes, picks, strict=True)]
+
+    def _picks(self, rows: Rows) -> list[np.ndarray[Any, Any]]:
+        """For each axis, the entry that each row takes."""
+        rest, picks = np.asarray(rows), []
+        for count in reversed(self.counts):
+            rest, pick = np.divmod(rest, count)
+            picks.append(pick)
+        return picks[::-1]
+
+    def split(self, shards: Grid, inner: tuple[int, ...]) -> SplitPlan:
+        """The same rows, grouped by shard."""
+        groups = [_shard_groups(a.chunk, shards.axis(i), inner[i]) for i, a in enumerate(self.axes)]
+        return SplitPlan(self, groups)
+
+
+def _shard_groups(chunks: list[int], axis: AxisGrid, inner: int) -> list[tuple[int, int, int]]:
+    """(shard, first entry, past the last entry) along one axis, for ascending inner chunks."""
+    if not chunks:
+        return []
+    if axis.uniform is not None:
+        shard = np.asarray(chunks) // (axis.uniform // inner)
+    else:
+        shard = axis.locate_many(np.asarray(chunks) * inner)[0]
+    edges = _group_edges(shard[1:] != shard[:-1], len(chunks))
+    return [(int(shard[a]), a, b) for a, b in edges]
+
+
+class SplitPlan:
+    """A box plan seen shard by shard."""
+
+    def __init__(self, plan: BoxPlan, groups: list[list[tuple[int, int, int]]]) -> None:
+        self._plan, self._groups = plan, groups
+        self.counts = tuple(len(g) for g in groups)
+        self.size = prod(self.counts)
+
+    @cached_property
+    def largest(self) -> int:
+        """The most rows that one shard has."""
+        return prod(max((b - a for _, a, b in g), default=0) for g in self._groups)
+
+    def shard(self, number: int) -> tuple[tuple[int, ...], BoxPlan]:
+        """The shard's place in the shard grid, and the plan of its rows."""
+        coords, axes = [], []
+        for parts, groups in zip(reversed(self._plan.axes), reversed(self._groups), strict=True):
+            number, pick = divmod(number, len(groups))
+            shard, start, stop = groups[pick]
+            coords.append(shard)
+            axes.append(parts.cut(start, stop))
+        part = BoxPlan.__new__(BoxPlan)  # the axes are as the whole plan opened them
+        part.axes = tuple(axes[::-1])
+        part.counts = tuple(len(a.chunk) for a in part.axes)
+        part.size = prod(part.counts)
+        return tuple(coords[::-1]), part
+
+
+class PointPlan:
+    """The parts of a list of points, one row a chunk, in C order of the chunks (grouped by shard, if any).
+
+    Points keep their order within a chunk, so that of several writes to one element the last one wins.
+    """
+
+    def __init__(self, grid: Grid, points: Coordinates, shards: Grid | None = None) -> None:
+        located = [grid.axis(i).locate_many(p) for i, p in enumerate(points.indices)]
+        keys = [chunks for chunks, _ in located]
+        if shards is not None:
+            keys = [shards.axis(i).locate_many(p)[0] for i, p in enumerate(points.indices)] + keys
+        order = np.lexsort(keys[::-1])
+        self._order = order
+        self._chunks = np.stack([chunks[order] for chunks, _ in located])
+        self._offsets = [offsets[order] for _, offsets in located]
+        changes = (self._chunks[:, 1:] != self._chunks[:, :-1]).any(axis=0)
+        self._edges = _group_edges(changes, order.size) if order.size else []
+        self.size = len(self._edges)
+        self._shards = None
+        if shards is not None and self.size:
+            starts = [a for a, _ in self._edges]
+            places = np.stack([k[order][starts] for k in keys[: grid.ndim]])
+            self._places = places
+            self._shards = _group_edges((places[:, 1:] != places[:, :-1]).any(axis=0), self.size)
+
+    def coords(self) -> list[np.ndarray[Any, Any]]:
+        """Places in the grid of all rows: one int64 array an axis."""
+        return list(self._chunks[:, [a for a, _ in self._edges]])
+
+    def wave(self, rows: Rows) -> Wave:
+        """These rows."""
+        edges = [self._edges[i] for i in rows]
+        coords = [tuple(c) for c in self._chunks[:, [a for a, _ in edges]].T.tolist()]
+        in_chunk = [tuple(o[a:b] for o in self._offsets) for a, b in edges]
+        in_dest: list[tuple[Index, ...]] = [(self._order[a:b],) for a, b in edges]
+        whole = [False] * len(edges)
+        return Wave(coords, in_chunk, in_dest, whole, whole)
+
+    def split(self) -> PointSplit:
+        """The same rows, grouped by shard."""
+        return PointSplit(self)
+
+
+class PointSplit:
+    """A point plan seen shard by shard."""
+
+    def __init__(self, plan: PointPlan) -> None:
+        self._plan = plan
+        self._groups = plan._shards or []
+        self.size = len(self._groups)
+        self.largest = max((b - a for a, b in self._groups), default=0)
+
+    def shard(self, number: int) -> tuple[tuple[int, ...], PointRows]:
+        """The shard's place in the shard grid, and its rows."""
+        a, b = self._groups[number]
+        return tuple(self._plan._places[:, a].tolist()), PointRows(self._plan, a, b)
+
+
+class PointRows(NamedTuple):
+    """Neighbouring rows of a point plan, as a plan."""
+
+    plan: PointPlan
+    start: int
+    stop: int
+
+    @property
+    def size(self) -> int:
+        """Rows."""
+        return self.stop - self.start
+
+    def coords(self) -> list[np.ndarray[Any, Any]]:
+        """Places in the grid of all rows: one int64 array an axis."""
+        return [c[self.start : self.stop] for c in self.plan.coords()]
+
+    def wave(self, rows: Rows) -> Wave:
+        """These of the rows."""
+        return self.plan.wave([self.start + int(i) for i in rows])
+
+
+def box_plan(grid: Grid, box: Box) -> BoxPlan:
+    """The parts of a box on this grid."""
+    return BoxPlan(
+        [
+            _span_parts(grid.axis(i), entry) if isinstance(entry, Span) else _point_parts(grid.axis(i), entry)
+            for i, entry in enumerate(box.axes)
+        ]
+    )
+
+
+def plan_chunks(grid: Grid, selection: Selection) -> BoxPlan | PointPlan:
+    """The parts of a selection: one row a chunk."""
+    return box_plan(grid, selection) if isinstance(selection, Box) else PointPlan(grid, selection)
+
+
+def plan_shards(inner: Grid, shards: Grid, selection: Selection) -> SplitPlan | PointSplit:
+    """The parts of a selection: one row an inner chunk, grouped by shard."""
+    if isinstance(selection, Box):
+        return box_plan(inner, selection).split(shards, inner.chunk_shape((0,) * inner.ndim))
+    return PointPlan(inner, selection, shards).split()

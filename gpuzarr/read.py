@@ -1,0 +1,225 @@
+"""Reading: select -> plan -> fetch -> decode -> place, wave by wave.
+
+    read(stored, selection, dest)
+
+fills `dest`, whose axes are the array's (length 1 where an integer was the index, see `plan`). Every wave is an
+independent task; the device walks them on its lanes. The first error stops the read and is raised; `dest` then
+holds a mixture and must be thrown away.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Sequence
+from math import ceil
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from gpuzarr.cache import ChunkCache
+from gpuzarr.codecs.chain import CodecChain
+from gpuzarr.devices import Lane
+from gpuzarr.errors import ObjectChangedError
+from gpuzarr.fetch import Encoded, fetch_objects, fetch_ranges
+from gpuzarr.grid import RectilinearGrid
+from gpuzarr.place import deliver
+from gpuzarr.plan import BoxPlan, PointRows, PointSplit, SplitPlan, Wave, plan_chunks, plan_shards
+from gpuzarr.selection import Selection
+from gpuzarr.shards import linear, read_index
+from gpuzarr.stored import StoredArray
+
+ATTEMPTS = 10  # to read a shard that is being replaced again and again
+GUESSED_ITEM = 32  # bytes of an element of variable length, for sizing waves
+
+
+def read(stored: StoredArray, selection: Selection, dest: np.ndarray[Any, Any]) -> None:
+    """Fill `dest` with the selected region."""
+    if stored.sharding is not None:
+        _read_shards(stored, selection, dest)
+    else:
+        _read_chunks(stored, selection, dest)
+
+
+def _read_chunks(stored: StoredArray, selection: Selection, dest: np.ndarray[Any, Any]) -> None:
+    plan = plan_chunks(stored.grid, selection)
+    rows = wave_rows(stored, stored.chain.spec.size)
+    limit = stored.chain.encoded_limit
+
+    def one_wave(i: int, lane: Lane) -> None:
+        wave = plan.wave(range(i * rows, min(plan.size, (i + 1) * rows)))
+        keys = stored.keys(wave.coords)
+
+        def fetch(rows: Sequence[int]) -> Encoded:
+            return fetch_objects(stored.store, [keys[i] for i in rows], limit, lane)
+
+        _deliver(stored, stored.chain, wave, keys.__getitem__, fetch, dest, lane)
+
+    stored.device.run(one_wave, ceil(plan.size / rows))
+
+
+def _read_shards(stored: StoredArray, selection: Selection, dest: np.ndarray[Any, Any]) -> None:
+    split = plan_shards(stored.inner_grid, stored.grid, selection)
+    rows = wave_rows(stored, stored.inner_chain.spec.size)
+    waves = ceil(split.largest / rows)  # of one shard
+    shards = _Shards(stored, split, waves)
+
+    def one_wave(i: int, lane: Lane) -> None:
+        number, part = divmod(i, waves)
+        shards.take(number).read(part * rows, rows, dest, lane)
+        shards.done(number)
+
+    stored.device.run(one_wave, split.size * waves)
+
+
+class _Shards:
+    """The shards of one read. Each is located once, however many waves it is cut into: all its waves must go by
+    one order of its rows, or a shard that is replaced meanwhile would leave rows unread."""
+
+    def __init__(self, stored: StoredArray, split: SplitPlan | PointSplit, waves: int) -> None:
+        self._stored, self._split, self._waves = stored, split, waves
+        self._lock = threading.Lock()
+        self._open: dict[int, _Shard] = {}
+        self._left: dict[int, int] = {}
+
+    def take(self, number: int) -> _Shard:
+        with self._lock:
+            shard = self._open.get(number)
+            if shard is None:
+                shard = self._open[number] = _Shard(self._stored, *self._split.shard(number))
+                self._left[number] = self._waves
+        return shard
+
+    def done(self, number: int) -> None:
+        with self._lock:
+            self._left[number] -= 1
+            if self._left[number] == 0:
+                del self._open[number], self._left[number]
+
+
+class _Shard:
+    """The rows that a read takes of one shard."""
+
+    def __init__(self, stored: StoredArray, coords: tuple[int, ...], plan: BoxPlan | PointRows) -> None:
+        self.stored, self.coords, self.plan = stored, coords, plan
+        self.key = stored.keys([coords])[0]
+        self._lock = threading.Lock()
+        self._located: _Located | None = None
+
+    def read(self, start: int, count: int, dest: np.ndarray[Any, Any], lane: Lane) -> None:
+        """Read `count` rows from `start` on, in the order in which they are stored."""
+        if start >= self.plan.size:
+            return
+        with self._lock:
+            if self._located is None:
+                self._located = self._locate()
+        try:
+            self._wave(self._located, start, count, dest, lane)
+        except ObjectChangedError:
+            self._read_again(count, dest, lane)
+
+    def _read_again(self, count: int, dest: np.ndarray[Any, Any], lane: Lane) -> None:
+        """The shard was replaced under this wave, so its rows lie in another order: read all of them by the new
+        index (waves that went by the old one gave values that were committed too)."""
+        for attempt in range(ATTEMPTS):
+            self.stored.shard_indexes.pop(self.key, None)
+            located = self._locate()
+            try:
+                for start in range(0, self.plan.size, count):
+                    self._wave(located, start, count, dest, lane)
+                return
+            except ObjectChangedError:
+                if attempt == ATTEMPTS - 1:
+                    raise
+
+    def _locate(self) -> _Located:
+        index = read_index(self.stored, self.key, self.coords)
+        if index is None:
+            return _Located(None, np.arange(self.plan.size), None, None)
+        rows = linear(self.stored, self.coords, self.plan.coords())
+        order = np.argsort(index.starts[rows], kind="stable")
+        rows = rows[order]
+        return _Located(index.version, order, index.starts[rows], index.sizes[rows])
+
+    def _wave(self, located: _Located, start: int, count: int, dest: np.ndarray[Any, Any], lane: Lane) -> None:
+        part = slice(start, start + count)
+        order = located.order[part].tolist()
+        wave = self.plan.wave(order)
+
+        def fetch(rows: Sequence[int]) -> Encoded:
+            if located.starts is None or located.sizes is None:
+                return [None] * len(rows)
+            starts, sizes = located.starts[part][rows], located.sizes[part][rows]
+            missing = int(np.searchsorted(starts, 0))  # absent inner chunks sort to the front
+            store, version = self.stored.store, located.version
+            here = fetch_ranges(store, self.key, version, starts[missing:], sizes[missing:], lane)
+            return [None] * missing + here
+
+        def name(i: int) -> str:
+            return f"{self.key}, inner chunk {wave.coords[i]}"
+
+        _deliver(self.stored, self.stored.inner_chain, wave, name, fetch, dest, lane)
+
+
+class _Located(NamedTuple):
+    """Rows of a shard in stored order, by one state of its index."""
+
+    version: Any
+    order: np.ndarray[Any, Any]  # row numbers of the plan
+    starts: np.ndarray[Any, Any] | None  # byte ranges; None where there is no shard, start -1 where no chunk
+    sizes: np.ndarray[Any, Any] | None
+
+
+def wave_rows(stored: StoredArray, elements: int) -> int:
+    """Rows of one wave, for chunks of so many elements."""
+    itemsize = stored.metadata.data_type.itemsize
+    return max(1, stored.device.wave_bytes // max(1, elements * (GUESSED_ITEM if itemsize is None else itemsize)))
+
+
+def _deliver(
+    stored: StoredArray,
+    chain: CodecChain,
+    wave: Wave,
+    name: Callable[[int], str],
+    fetch: Callable[[Sequence[int]], Encoded],
+    dest: np.ndarray[Any, Any],
+    lane: Lane,
+) -> None:
+    """Fetch, decode and place one wave; by way of the cache, if there is one."""
+    strict = stored.missing_is_error
+    rows = range(len(wave.coords))
+    if stored.cache is not None:
+        _deliver_cached(stored, stored.cache, chain, wave, name, fetch, dest, lane)
+    elif stored.sharding is None and isinstance(stored.grid, RectilinearGrid):
+        encoded = fetch(rows)
+        for i in rows:  # chunks differ in shape, so each has its own chain
+            one = chain.for_shape(stored.grid.chunk_shape(wave.coords[i]))
+            deliver(one, wave.only(i), lambda _, i=i: name(i), [encoded[i]], dest, stored.fill, lane, strict)
+    else:
+        deliver(chain, wave, name, fetch(rows), dest, stored.fill, lane, strict)
+
+
+def _deliver_cached(
+    stored: StoredArray,
+    cache: ChunkCache,
+    chain: CodecChain,
+    wave: Wave,
+    name: Callable[[int], str],
+    fetch: Callable[[Sequence[int]], Encoded],
+    dest: np.ndarray[Any, Any],
+    lane: Lane,
+) -> None:
+    generation = cache.generation
+    held = [cache.get(c) for c in wave.coords]
+    absent = [i for i, chunk in enumerate(held) if chunk is None]
+    for i, data in zip(absent, fetch(absent) if absent else [], strict=True):
+        shape = chain.spec.shape if stored.sharding is not None else stored.grid.chunk_shape(wave.coords[i])
+        chunk = held[i] = stored.device.empty(shape, chain.spec.dtype)
+        whole = Wave([wave.coords[i]], [()], [()], [True], [True])
+        deliver(
+            chain.for_shape(shape), whole, lambda _, i=i: name(i), [data], chunk, stored.fill, lane,
+            stored.missing_is_error,
+        )
+        cache.put(wave.coords[i], chunk, generation)
+    for chunk, in_chunk, in_dest in zip(held, wave.in_chunk, wave.in_dest, strict=True):
+        assert chunk is not None
+        dest[in_dest] = chunk[in_chunk]

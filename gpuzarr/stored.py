@@ -1,0 +1,73 @@
+"""An array as the corridor sees it: where it lies, how its chunks are cut and coded, and on which device."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+from gpuzarr.cache import ChunkCache
+from gpuzarr.codecs.chain import CodecChain
+from gpuzarr.codecs.sharding_indexed import ShardingCodec
+from gpuzarr.devices import Device
+from gpuzarr.grid import RectilinearGrid, RegularGrid
+from gpuzarr.metadata.model import ArrayMetadata
+from gpuzarr.storage.contract import Store
+
+
+@dataclass
+class StoredArray:
+    """What reading and writing need to know; one for each state of the metadata."""
+
+    store: Store  # of the chunks
+    path: str  # of the array in the store, "" for the root
+    metadata: ArrayMetadata
+    chain: CodecChain  # of what one key holds: a chunk, or a whole shard
+    device: Device
+    write_empty: bool = False  # store chunks that hold nothing but the fill value
+    missing_is_error: bool = False  # raise ChunkNotFoundError instead of filling
+    lock_timeout: float = 60.0  # seconds
+    synchronizer: Any = None  # mapping from key to a lock, beside the store's own
+    cache: ChunkCache | None = None
+    shard_indexes: dict[str, Any] = field(default_factory=dict)
+
+    @cached_property
+    def grid(self) -> RegularGrid | RectilinearGrid:
+        """The grid of what one key holds."""
+        return self.metadata.grid
+
+    @cached_property
+    def sharding(self) -> ShardingCodec | None:
+        """The sharding codec, where inner chunks can be read by byte range."""
+        return self.chain.sharding
+
+    @cached_property
+    def inner_grid(self) -> RegularGrid:
+        """The grid of inner chunks."""
+        assert self.sharding is not None
+        return RegularGrid(self.metadata.shape, self.sharding.chunk_shape)
+
+    @cached_property
+    def inner_chain(self) -> CodecChain:
+        """The chain of one inner chunk."""
+        assert self.sharding is not None
+        return self.sharding.inner_chain(self.chain.spec)
+
+    @cached_property
+    def fill(self) -> Any:
+        """What a chunk that is not there is full of."""
+        return self.metadata.fill_or_default
+
+    @cached_property
+    def key_base(self) -> str:
+        """What every chunk key starts with."""
+        return f"{self.path}/" if self.path else ""
+
+    def keys(self, coords: Sequence[tuple[int, ...]]) -> list[str]:
+        """Store keys of chunks."""
+        encoding = self.metadata.key_encoding
+        if self.metadata.ndim == 0:
+            return [self.key_base + encoding.key(())] * len(coords)
+        base, join = self.key_base + encoding.prefix, encoding.separator.join
+        return [base + join(map(str, c)) for c in coords]

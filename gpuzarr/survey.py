@@ -1,0 +1,60 @@
+"""What of an array is stored: counting and checking."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+
+import numpy as np
+
+from gpuzarr.grid import RectilinearGrid, RegularGrid
+from gpuzarr.read import read
+from gpuzarr.resize import stored_keys
+from gpuzarr.selection import Box, Span
+from gpuzarr.storage.contract import Store
+from gpuzarr.stored import StoredArray
+
+
+class Count(int):
+    """An int that may also be called, since zarr-python has the same names as methods."""
+
+    def __call__(self) -> int:
+        return int(self)
+
+
+def stored_bytes(store: Store, path: str) -> int:
+    """Bytes of all objects under a path."""
+    return sum(store.size(key) or 0 for key in store.list(path))
+
+
+def _stored_places(stored: StoredArray) -> Iterator[tuple[str, tuple[int, ...]]]:
+    """Keys of stored chunks (or shards) and their places in the grid."""
+    encoding, counts = stored.metadata.key_encoding, stored.grid.counts
+    for key in stored_keys(stored):
+        place = encoding.coords(key[len(stored.key_base) :], counts)
+        if place is not None and (stored.store.supports_listing or stored.store.exists(key)):
+            yield key, place
+
+
+def chunks_initialized(stored: StoredArray, grid: RegularGrid | RectilinearGrid) -> int:
+    """Chunks of `grid` (the array's own, or the one of inner chunks) in stored keys."""
+    found = sum(1 for _ in _stored_places(stored))
+    if stored.grid is grid or stored.sharding is None:
+        return found
+    inner = stored.sharding.chunk_shape
+    return found * math.prod(s // c for s, c in zip(stored.chain.spec.shape, inner, strict=True))
+
+
+def check_chunks(stored: StoredArray) -> Iterator[tuple[str, Exception | None]]:
+    """Read every stored chunk; yields its key and the error, None where it is sound."""
+    none = (False,) * stored.metadata.ndim
+    for key, place in sorted(_stored_places(stored), key=lambda item: item[1]):
+        bounds = [stored.grid.axis(i).bounds(c) for i, c in enumerate(place)]
+        sizes = [min(high, s) - low for (low, high), s in zip(bounds, stored.metadata.shape, strict=True)]
+        spans = tuple(Span(low, size, 1) for (low, _), size in zip(bounds, sizes, strict=True))
+        try:
+            read(stored, Box(spans, none, none), np.empty(tuple(sizes), stored.metadata.dtype))
+        except (ValueError, OSError) as error:
+            yield key, error
+        else:
+            yield key, None

@@ -1,0 +1,203 @@
+"""Writing: select -> plan -> gather -> encode -> put; the corridor of `read`, walked back.
+
+    write(stored, selection, source)
+
+puts `source` (a 0-d array, or one whose axes are the array's) into the selected region. A chunk that is wholly
+covered is encoded and put with no read and no lock. A chunk that is partly covered is read, merged and put under
+the store's lock for its key. The shard is the unit of writing: built whole, checked, put at once; inner chunks
+that are not touched go over as they are. A chunk full of the fill value is deleted, unless the array keeps empty
+chunks. On an error the chunks that were put so far stay.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from math import ceil, prod
+from typing import Any
+
+import numpy as np
+
+from gpuzarr.codecs.chain import CodecChain
+from gpuzarr.devices import Lane
+from gpuzarr.errors import CorruptChunkError
+from gpuzarr.place import is_fill
+from gpuzarr.plan import BoxPlan, PointRows, Wave, plan_chunks, plan_shards
+from gpuzarr.read import wave_rows
+from gpuzarr.selection import Selection
+from gpuzarr.shards import inner_counts, linear, parse
+from gpuzarr.storage.contract import Pieces, Span
+from gpuzarr.stored import StoredArray
+
+
+def write(stored: StoredArray, selection: Selection, source: np.ndarray[Any, Any]) -> None:
+    """Put `source` into the selected region."""
+    stored.store.check_writable(stored.path)
+    if stored.sharding is not None:
+        _write_shards(stored, selection, source)
+    else:
+        _write_chunks(stored, selection, source)
+
+
+def _write_chunks(stored: StoredArray, selection: Selection, source: np.ndarray[Any, Any]) -> None:
+    plan = plan_chunks(stored.grid, selection)
+    rows = wave_rows(stored, stored.chain.spec.size)
+
+    def one_wave(i: int, lane: Lane) -> None:
+        wave = plan.wave(range(i * rows, min(plan.size, (i + 1) * rows)))
+        for row, key in enumerate(stored.keys(wave.coords)):
+            _write_chunk(stored, key, wave, row, source, lane)
+
+    stored.device.run(one_wave, ceil(plan.size / rows))
+
+
+def _write_chunk(
+    stored: StoredArray, key: str, wave: Wave, row: int, source: np.ndarray[Any, Any], lane: Lane
+) -> None:
+    chain = stored.chain.for_shape(stored.grid.chunk_shape(wave.coords[row]))
+    if wave.covers[row]:
+        _put(stored, key, chain, gather(chain, wave, row, source, stored.fill, lane))
+    else:
+        with exclusively(stored, key):
+            old = stored.store.get(key)
+            try:
+                chunk = merge(chain, old, wave, row, source, stored.fill)
+            except CorruptChunkError as error:
+                raise error.at(key) from error.__cause__
+            _put(stored, key, chain, chunk)
+    if stored.cache is not None:
+        stored.cache.drop(wave.coords[row])
+
+
+def _put(stored: StoredArray, key: str, chain: CodecChain, chunk: np.ndarray[Any, Any]) -> None:
+    if not stored.write_empty and is_fill(chunk, stored.fill):
+        stored.store.delete(key)
+    else:
+        stored.store.set(key, chain.encode(chunk))
+
+
+@contextmanager
+def exclusively(stored: StoredArray, key: str) -> Iterator[None]:
+    """No other partial write of this key meanwhile."""
+    with stored.store.lock(key, timeout=stored.lock_timeout):
+        if stored.synchronizer is None:
+            yield
+        else:
+            with stored.synchronizer[key]:
+                yield
+
+
+def gather(
+    chain: CodecChain, wave: Wave, row: int, source: np.ndarray[Any, Any], fill: Any, lane: Lane
+) -> np.ndarray[Any, Any]:
+    """The whole chunk out of the source: a view of it where that is contiguous, else in the lane's scratch."""
+    spec = chain.spec
+    part = source[wave.in_dest[row]] if source.ndim else source
+    if wave.full[row] and part.ndim == len(spec.shape) and part.dtype == spec.dtype and part.flags.c_contiguous:
+        return part
+    chunk, _ = lane.scratch(spec.shape, spec.dtype)
+    if not wave.full[row]:
+        chunk[...] = fill  # what lies beyond the array's edge
+    chunk[wave.in_chunk[row]] = part
+    return chunk
+
+
+def merge(
+    chain: CodecChain, old: Any, wave: Wave, row: int, source: np.ndarray[Any, Any], fill: Any
+) -> np.ndarray[Any, Any]:
+    """The chunk as stored (`old` encoded, None where absent) with its part of the source put in."""
+    spec = chain.spec
+    if old is None:
+        chunk = np.empty(spec.shape, spec.dtype)
+        chunk[...] = fill
+    else:
+        chunk = np.array(chain.decode(old), spec.dtype, order="C", copy=True)
+    chunk[wave.in_chunk[row]] = source[wave.in_dest[row]] if source.ndim else source
+    return chunk
+
+
+def _write_shards(stored: StoredArray, selection: Selection, source: np.ndarray[Any, Any]) -> None:
+    split = plan_shards(stored.inner_grid, stored.grid, selection)
+
+    def one_shard(i: int, lane: Lane) -> None:
+        coords, plan = split.shard(i)
+        key = stored.keys([coords])[0]
+        wave = plan.wave(range(plan.size))
+        counts = inner_counts(stored, coords)
+        if all(wave.covers) and plan.size == _inside(stored, coords):
+            _put_shard(stored, key, counts, _encoded(stored, coords, plan, wave, [None] * prod(counts), source))
+        else:
+            with exclusively(stored, key):
+                old = _old_chunks(stored, key, counts)
+                _put_shard(stored, key, counts, _encoded(stored, coords, plan, wave, old, source))
+        stored.shard_indexes.pop(key, None)
+        if stored.cache is not None:
+            for place in wave.coords:
+                stored.cache.drop(place)
+
+    stored.device.run(one_shard, split.size)
+
+
+def _inside(stored: StoredArray, coords: tuple[int, ...]) -> int:
+    """Inner chunks of this shard that lie in the array, wholly or in part."""
+    inner, count = stored.inner_grid, 1
+    for i, c in enumerate(coords):
+        low, high = stored.grid.axis(i).bounds(c)
+        size = inner.axis(i).uniform or 1
+        count *= ceil(min(high, stored.grid.axis(i).size) / size) - low // size
+    return count
+
+
+def _old_chunks(stored: StoredArray, key: str, counts: tuple[int, ...]) -> list[Any]:
+    """The encoded inner chunks of the shard as it is, None where absent; its index is checked."""
+    sharding = stored.sharding
+    assert sharding is not None
+    old = stored.store.get(key)
+    if old is None:
+        return [None] * prod(counts)
+    data = memoryview(old).cast("B")
+    nbytes = sharding.index_size(counts)
+    span = Span(max(0, len(data) - nbytes), len(data)) if sharding.index_location == "end" else Span(0, nbytes)
+    index = parse(sharding, key, counts, Pieces([data[span.start : span.stop]], len(data), None), len(data))
+    return [
+        None if start < 0 else data[start : start + size]
+        for start, size in zip(index.starts.tolist(), index.sizes.tolist(), strict=True)
+    ]
+
+
+def _encoded(
+    stored: StoredArray,
+    coords: tuple[int, ...],
+    plan: BoxPlan | PointRows,
+    wave: Wave,
+    encoded: list[Any],
+    source: np.ndarray[Any, Any],
+) -> list[Any]:
+    """All encoded inner chunks of the shard: those in `encoded`, with the rows of the plan replaced."""
+    chain = stored.inner_chain
+    places = linear(stored, coords, plan.coords()).tolist()
+    rows = wave_rows(stored, chain.spec.size)
+
+    def encode(i: int, lane: Lane) -> None:
+        for row in range(i * rows, min(plan.size, (i + 1) * rows)):
+            if wave.covers[row]:
+                chunk = gather(chain, wave, row, source, stored.fill, lane)
+            else:
+                chunk = merge(chain, encoded[places[row]], wave, row, source, stored.fill)
+            if not stored.write_empty and is_fill(chunk, stored.fill):
+                encoded[places[row]] = None
+            else:
+                data = chain.encode(chunk)
+                # A chain without compressor may give a view of scratch, which the next row overwrites.
+                encoded[places[row]] = bytes(data) if isinstance(data, np.ndarray | memoryview) else data
+
+    stored.device.run(encode, ceil(plan.size / rows))
+    return encoded
+
+
+def _put_shard(stored: StoredArray, key: str, counts: tuple[int, ...], encoded: list[Any]) -> None:
+    assert stored.sharding is not None
+    if all(data is None for data in encoded):
+        stored.store.delete(key)
+    else:
+        stored.store.set(key, stored.sharding.build_shard(encoded, counts))

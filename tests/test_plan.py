@@ -1,0 +1,135 @@
+"""Plans against NumPy: placing the parts of every plan must give what NumPy's index gives."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+import pytest
+
+from gpuzarr.grid import RectilinearGrid, RegularGrid, merge_runs
+from gpuzarr.plan import Wave, plan_chunks, plan_shards
+from gpuzarr.selection import Box, Selection, Span, basic, coordinate, orthogonal
+
+Grid = RegularGrid | RectilinearGrid
+
+
+def chunk_of(array: np.ndarray, grid: Grid, coords: tuple[int, ...]) -> np.ndarray:
+    """The chunk as stored: declared shape, -1 beyond the array."""
+    shape, origin = grid.chunk_shape(coords), grid.chunk_origin(coords)
+    inside = array[tuple(slice(o, o + n) for o, n in zip(origin, shape, strict=True))]
+    chunk = np.full(shape, -1)
+    chunk[tuple(slice(0, n) for n in inside.shape)] = inside
+    return chunk
+
+
+def place_all(waves: Iterable[Wave], array: np.ndarray, grid: Grid, dest: np.ndarray) -> None:
+    for wave in waves:
+        for coords, in_chunk, in_dest, full, covers in zip(*wave, strict=True):
+            chunk = chunk_of(array, grid, coords)
+            part = chunk[in_chunk]
+            if full:
+                assert part.shape == chunk.shape
+            if covers:
+                assert part.size == np.prod(np.minimum(grid.chunk_shape(coords), [
+                    s - o for s, o in zip(array.shape, grid.chunk_origin(coords), strict=True)
+                ]))  # fmt: skip
+            dest[in_dest] = part
+
+
+def random_key(rng: random.Random, shape: tuple[int, ...], fancy: bool) -> tuple[Any, ...]:
+    key: list[Any] = []
+    for size in shape:
+        kind = rng.random()
+        if fancy and size and kind < 0.5:
+            points = [rng.randrange(size) for _ in range(rng.randint(0, 9))]
+            key.append(np.array(sorted(points) if rng.random() < 0.3 else points, dtype=int))
+        elif size and kind < 0.2:
+            key.append(rng.randrange(size))
+        else:
+            ends = [rng.choice([None, rng.randint(-size - 1, size + 1)]) for _ in range(2)]
+            key.append(slice(*ends, rng.choice([None, 1, 2, 3, 9, 50])))
+    return tuple(key)
+
+
+def expected(array: np.ndarray, selection: Selection) -> np.ndarray:
+    if not isinstance(selection, Box):
+        return array[selection.indices]
+    entries = selection.axes
+    return array[np.ix_(*[np.arange(e.start, e.stop, e.step) if isinstance(e, Span) else e.indices for e in entries])]
+
+
+def case(seed: int) -> tuple[random.Random, np.ndarray, Grid, RegularGrid | None, Selection]:
+    rng = random.Random(seed)
+    shape = tuple(rng.choice([0, 1, 5, 17, 60, 130]) for _ in range(rng.randint(1, 3)))
+    array = np.arange(int(np.prod(shape))).reshape(shape)
+    grid: Grid
+    shards = None
+    if rng.random() < 0.3:
+        edges = []
+        for size in shape:
+            lengths = [(rng.randint(1, 20), 1)]
+            while sum(n for n, _ in lengths) < size:
+                lengths.append((rng.randint(1, 20), 1))
+            edges.append(merge_runs(lengths + [(3, 1)] * rng.randint(0, 1)))
+        grid = RectilinearGrid(shape, tuple(edges))
+    else:
+        inner = tuple(rng.randint(1, 7) for _ in shape)
+        grid = RegularGrid(shape, inner)
+        shards = RegularGrid(shape, tuple(n * rng.randint(1, 4) for n in inner))
+    if rng.random() < 0.4 and all(shape):
+        count = rng.randint(0, 20)
+        points = tuple(np.array([rng.randrange(s) for _ in range(count)], dtype=int) for s in shape)
+        return rng, array, grid, shards, coordinate(points, shape)
+    fancy = rng.random() < 0.5
+    return rng, array, grid, shards, (orthogonal if fancy else basic)(random_key(rng, shape, fancy), shape)
+
+
+@pytest.mark.parametrize("block", range(20))
+def test_parts_make_the_selection(block: int) -> None:
+    for seed in range(block * 50, block * 50 + 50):
+        rng, array, grid, shards, selection = case(seed)
+        want = expected(array, selection)
+        plan, step = plan_chunks(grid, selection), rng.randint(1, 50)
+        dest = np.full(want.shape, -9)
+        waves = (plan.wave(range(i, min(plan.size, i + step))) for i in range(0, plan.size, step))
+        place_all(waves, array, grid, dest)
+        np.testing.assert_array_equal(dest, want)
+        if shards is not None:
+            assert isinstance(grid, RegularGrid)
+            dest[...] = -9
+            place_by_shard(rng, array, grid, shards, selection, dest)
+            np.testing.assert_array_equal(dest, want)
+
+
+def place_by_shard(
+    rng: random.Random, array: np.ndarray, grid: RegularGrid, shards: RegularGrid, selection: Selection, dest: np.ndarray
+) -> None:
+    split = plan_shards(grid, shards, selection)
+    seen = set()
+    for number in range(split.size):
+        coords, rows = split.shard(number)
+        assert coords not in seen
+        assert rows.size <= split.largest
+        seen.add(coords)
+        for axis, places in enumerate(rows.coords()):
+            assert (places * grid.chunks[axis] // shards.chunks[axis] == coords[axis]).all()
+        order = list(range(rows.size))
+        rng.shuffle(order)
+        place_all([rows.wave(order)], array, grid, dest)
+
+
+def test_one_row_for_each_chunk_however_points_are_ordered() -> None:
+    points = (np.array([9, 0, 9, 1, 0]), np.array([0, 0, 1, 1, 0]))
+    plan = plan_chunks(RegularGrid((10, 2), (2, 2)), coordinate(points, (10, 2)))
+    wave = plan.wave(range(plan.size))
+    assert wave.coords == [(0, 0), (4, 0)]
+    assert wave.in_dest[0][0].tolist() == [1, 3, 4]  # in the caller's order, so that the last write wins
+
+
+def test_a_plan_over_2_to_the_62_chunks_costs_what_it_touches() -> None:
+    grid = RegularGrid((2**62, 2**62), (1, 1))
+    plan = plan_chunks(grid, basic((slice(5, 7), 2**61), grid.shape))
+    assert plan.wave(range(2)).coords == [(5, 2**61), (6, 2**61)]
