@@ -98,9 +98,7 @@ def guess(shape: tuple[int, ...], itemsize: int, largest: int) -> tuple[int, ...
         axis = (axis + 1) % len(sizes)
 
 
-def _guess_shards(
-    shape: tuple[int, ...], inner: tuple[int, ...], itemsize: int, target: int | None
-) -> tuple[int, ...]:
+def _guess_shards(shape: tuple[int, ...], inner: tuple[int, ...], itemsize: int, target: int | None) -> tuple[int, ...]:
     """Two inner chunks an axis where there are more than eight; with a target, as many (the same number on every
     axis) as fit in it and in the array."""
     if target is None:
@@ -134,7 +132,9 @@ def _edges(what: str, axis: int, entry: Any, extent: int, unit: int) -> Edges:
         return unit * max(1, -(-extent // unit))
     if size is not None:
         if size < 1:
-            raise MetadataError(f"{what}: on axis {axis}, a size must be positive, or -1 for the whole axis; got {size}")
+            raise MetadataError(
+                f"{what}: on axis {axis}, a size must be positive, or -1 for the whole axis; got {size}"
+            )
         return size
     sizes = [_as_int(edge) for edge in _as_list(what, entry)]
     edges = tuple(edge for edge in sizes if edge is not None)
