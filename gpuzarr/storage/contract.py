@@ -15,15 +15,12 @@ import re
 from abc import ABC, abstractmethod
 from collections.abc import Hashable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
-from typing import TYPE_CHECKING, Any, NamedTuple, Self
-
-if TYPE_CHECKING:
-    from collections.abc import Buffer  # type: ignore[attr-defined]
-else:
-    Buffer = Any
+from typing import Any, NamedTuple, Self, TypeAlias
 
 from gpuzarr.errors import KeyValidationError, LimitError, ObjectChangedError, ReadOnlyError, ShortReadError
 from gpuzarr.storage.locks import thread_lock
+
+Buffer: TypeAlias = Any  # any C-contiguous bytes-like object; `collections.abc.Buffer` from Python 3.12 on
 
 MAX_KEY_BYTES = 1024
 TEMPORARY_PREFIX = ".gz-"  # our temporary files; never a key, never listed
@@ -125,6 +122,8 @@ class Store(ABC):
     supports_writes: bool = True
     supports_deletes: bool = True
     supports_listing: bool = True
+    reads_into: bool = False  # `read_into` reads straight into the room it is given, without a copy of its own
+    coalesce_gap: int = 1 << 20  # bytes that are cheaper to read over than to ask for again
 
     def __init__(self, *, read_only: bool = False) -> None:
         self._read_only = read_only

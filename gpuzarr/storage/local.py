@@ -51,6 +51,9 @@ class LocalStore(Store):
     "fsync" also waits for the disk, safe against the loss of power.
     """
 
+    reads_into = True
+    coalesce_gap = 16 << 10
+
     def __init__(
         self,
         root: str | os.PathLike[str],

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import builtins
 from collections.abc import Hashable, Iterator, MutableMapping, Sequence
 from contextlib import AbstractContextManager
 from typing import Any
@@ -41,6 +40,8 @@ class MemoryStore(Store):
     A pickle carries a copy of the objects, as that of a dict does.
     """
 
+    coalesce_gap = 0
+
     def __init__(self, store_dict: MutableMapping[str, Any] | None = None, *, read_only: bool = False) -> None:
         super().__init__(read_only=read_only)
         self._objects: MutableMapping[str, Any] = {} if store_dict is None else store_dict
@@ -74,25 +75,6 @@ class MemoryStore(Store):
         if value is not None:
             check_limit(key, len(value), limit)
         return value
-
-    def read_into(
-        self, keys: Sequence[str], room: Buffer, stride: int, *, checked: bool = False
-    ) -> builtins.list[int | None]:
-        view = byte_view(room)
-        sizes: list[int | None] = []
-        find = self._find
-        start = 0
-        for key in keys:
-            value = find(key if checked else validate_key(key))
-            if value is None:
-                sizes.append(None)
-            else:
-                size = len(value)
-                if size <= stride:
-                    view[start : start + size] = value
-                sizes.append(size)
-            start += stride
-        return sizes
 
     def get_ranges(
         self, key: str, spans: Sequence[Span], *, version: Hashable = None, into: Sequence[Buffer] | None = None
