@@ -64,8 +64,8 @@ def field(mebibytes: int) -> np.ndarray[Any, np.dtype[np.float32]]:
     x = np.linspace(0, 1, edge, dtype=np.float32)
     for length in (1, 5, 11):
         data += np.outer(np.sin(2 * np.pi * length * x), np.cos(2 * np.pi * (length + 2) * x)) / np.float32(length)
-    np.round(data * 1024, out=data)
-    data /= 1024
+    np.round(data * 16384, out=data)
+    data /= 16384
     return data
 
 
