@@ -60,7 +60,9 @@ class Time(DataType):
         value = plain_scalar(value)
         if value is None or (isinstance(value, (np.datetime64, np.timedelta64)) and np.isnat(value)) or value == "NaT":
             return self._from_count(_NAT)
-        if isinstance(value, (int, np.integer)) and not isinstance(value, bool):
+        if isinstance(value, (int, np.integer)) and not isinstance(
+            value, (bool, np.timedelta64)
+        ):  # NumPy's is an integer
             return self._checked(int(value))
         if isinstance(value, (str, bytes, date, datetime, timedelta, np.datetime64, np.timedelta64)):
             text = value.decode("ascii", "replace") if isinstance(value, bytes) else value

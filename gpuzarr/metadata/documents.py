@@ -64,7 +64,7 @@ def encode_document(document: dict[str, Any], *, indented: bool = True) -> bytes
         raise MetadataError(f"metadata that JSON cannot hold: {error}") from error
     if len(data) > MAX_DOCUMENT_BYTES or nests_too_deep(data):
         raise MetadataError(
-            f"metadata of more than {MAX_DOCUMENT_BYTES} bytes, or nested deeper than {MAX_DEPTH}, would not be read back"
+            f"metadata of more than {MAX_DOCUMENT_BYTES} bytes, or nested deeper than {MAX_DEPTH}, could not be read"
         )
     return data
 
