@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
-from functools import cached_property
+from importlib import import_module
 from typing import Any, Self
 
 import numpy as np
@@ -177,6 +177,11 @@ class Array:
         return self._stored.grid if shards is None else RegularGrid(self.shape, self.metadata.chunks)
 
     @property
+    def write_grid(self) -> RegularGrid | RectilinearGrid:
+        """The grid of the units of writing: shards where there are shards."""
+        return self._stored.grid
+
+    @property
     def read_chunk_sizes(self) -> tuple[tuple[int, ...], ...]:
         """Lengths of the chunks along each axis, clipped to the array."""
         return _clipped(self.read_grid)
@@ -196,24 +201,29 @@ class Array:
         """Number of chunks, stored or not."""
         return math.prod(self.cdata_shape)
 
-    @cached_property
-    def _codecs(self) -> dict[str, Any]:
-        return self._stored.chain.parts(self.metadata)
-
     @property
     def filters(self) -> tuple[Any, ...]:
-        """array->array codecs (v3), or numcodecs filters (v2)."""
-        return self._codecs["filters"]  # type: ignore[no-any-return]
+        """array->array codecs; for v2 numcodecs' filters."""
+        if self.metadata.zarr_format == 2:
+            return tuple(map(_numcodec, self.metadata.filters))
+        return self._chunk_chain.array_codecs
 
     @property
     def serializer(self) -> Codec | None:
         """The array->bytes codec; None for v2."""
-        return self._codecs["serializer"]  # type: ignore[no-any-return]
+        return None if self.metadata.zarr_format == 2 else self._chunk_chain.serializer
 
     @property
     def compressors(self) -> tuple[Any, ...]:
-        """bytes->bytes codecs (v3), or the numcodecs compressor (v2)."""
-        return self._codecs["compressors"]  # type: ignore[no-any-return]
+        """bytes->bytes codecs; for v2 numcodecs' compressor."""
+        if self.metadata.zarr_format == 2:
+            return () if self.metadata.compressor is None else (_numcodec(self.metadata.compressor),)
+        return self._chunk_chain.bytes_codecs
+
+    @property
+    def _chunk_chain(self) -> CodecChain:
+        """The chain of one chunk; with sharding, of an inner one."""
+        return self._stored.chain if self._stored.sharding is None else self._stored.inner_chain
 
     @property
     def compressor(self) -> Any:
@@ -326,7 +336,7 @@ class Array:
 
     def get_block_selection(self, selection: Any, *, out: Any = None, fields: Any = None) -> Any:
         """Read whole chunks."""
-        return self.get_selection(block(selection, self.read_grid), out=out, fields=fields)
+        return self.get_selection(block(selection, self.write_grid), out=out, fields=fields)
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray[Any, Any]:
         if copy is False:
@@ -402,7 +412,7 @@ class Array:
 
     def set_block_selection(self, selection: Any, value: Any, *, fields: Any = None) -> None:
         """Write whole chunks."""
-        self.set_selection(block(selection, self.read_grid), value, fields=fields)
+        self.set_selection(block(selection, self.write_grid), value, fields=fields)
 
     # ---- changing shape and metadata
 
@@ -575,6 +585,11 @@ def _rebuild(
         store, path, metadata, device=device, synchronizer=synchronizer, config=config, chunk_store=chunk_store,
         cache_bytes=cache_bytes,
     )
+
+
+def _numcodec(configuration: dict[str, Any]) -> Any:
+    """The numcodecs object of a v2 codec."""
+    return import_module("numcodecs").get_codec(dict(configuration))
 
 
 def _option(key: str) -> Any:

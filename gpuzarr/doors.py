@@ -25,7 +25,7 @@ class Selectable(Protocol):
     @property
     def device(self) -> Device: ...
     @property
-    def read_grid(self) -> RegularGrid | RectilinearGrid: ...
+    def write_grid(self) -> RegularGrid | RectilinearGrid: ...
     def get_selection(self, selection: Selection, *, fields: Any = None, out: Any = None) -> Any: ...
     def set_selection(self, selection: Selection, value: Any, *, fields: Any = None) -> None: ...
     def explain(self, selection: Any = ...) -> str: ...
@@ -65,13 +65,13 @@ class VIndex(_Door):
 
 
 class Blocks(_Door):
-    """Indexing by chunk: integers and slices count chunks (shards, where the array has them, are not seen)."""
+    """Indexing by chunk, or by shard where the array has them: integers and slices count those."""
 
     def select(self, key: Any) -> Selection:
-        return block(key, self.array.read_grid)
+        return block(key, self.array.write_grid)
 
     def __iter__(self) -> Iterator[Any]:
-        counts = self.array.read_grid.counts
+        counts = self.array.write_grid.counts
         return (self[coords] for coords in np.ndindex(*counts))
 
 

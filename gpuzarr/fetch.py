@@ -1,74 +1,96 @@
 """A wave's bytes: encoded chunks, or pieces of shards, from the store into host memory.
 
-What comes back is one buffer a row, None where the store proved the chunk absent. Buffers may lie in the lane's
-room and are then good until the lane's next wave.
+What comes back are columns, one entry a row: where the bytes are and how many. They lie in the lane's room or in
+objects of the store's, and are good until the lane's next wave.
 """
 
 from __future__ import annotations
 
 from collections.abc import Hashable, Sequence
 from itertools import accumulate
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
+from gpuzarr.codecs.engines.memory import address, size_of
 from gpuzarr.devices import Lane
 from gpuzarr.errors import ObjectChangedError
-from gpuzarr.options import config
 from gpuzarr.storage.contract import Span, Store
 
-Encoded = list[Any]  # one bytes-like object a row; None where there is no chunk
+
+class Encoded(NamedTuple):
+    """Encoded chunks of a wave."""
+
+    sources: list[Any]  # address of the bytes (a `bytes` object stands for its own); None where there is no chunk
+    sizes: list[int]  # bytes; 0 where there is no chunk
+    held: Any  # what keeps the addresses valid
+
+    def only(self, row: int) -> Encoded:
+        """One row."""
+        return Encoded([self.sources[row]], [self.sizes[row]], self.held)
 
 
-def fetch_ranges(
-    store: Store, key: str, version: Hashable, starts: np.ndarray[Any, Any], sizes: np.ndarray[Any, Any], lane: Lane
-) -> Encoded:
-    """Byte ranges of one object, ascending by start; neighbours are read together.
-
-    Raises ObjectChangedError where the object is no longer in the state `version`.
-    """
-    ends = starts + sizes
-    gap = min(store.coalesce_gap, int(config.get("array.sharding_coalesce_max_gap_bytes")))
-    far = starts[1:] - np.maximum.accumulate(ends)[:-1] > gap
-    cuts = [0, *(np.flatnonzero(far) + 1).tolist(), starts.size] if starts.size else [0]
-    spans = [Span(int(starts[a]), int(ends[a:b].max())) for a, b in zip(cuts[:-1], cuts[1:], strict=True)]
-    pieces = store.get_ranges(key, spans, version=version, into=_rooms(spans, lane))
-    if pieces is None:
-        raise ObjectChangedError(f"{key!r} was deleted while it was read")
-    encoded: Encoded = []
-    for buffer, span, a, b in zip(pieces.buffers, spans, cuts[:-1], cuts[1:], strict=True):
-        view = memoryview(buffer)
-        low = span.start
-        encoded.extend(
-            view[start - low : end - low]
-            for start, end in zip(starts[a:b].tolist(), ends[a:b].tolist(), strict=True)
-        )
-    return encoded
-
-
-def _rooms(spans: Sequence[Span], lane: Lane) -> list[memoryview]:
-    """A part of the lane's room for each span."""
-    sizes = [span.stop - span.start for span in spans if span.stop is not None]
-    room, _ = lane.room(sum(sizes))
-    view, ends = memoryview(room), list(accumulate(sizes))
-    return [view[end - size : end] for size, end in zip(sizes, ends, strict=True)]
+def nothing(rows: int) -> Encoded:
+    """No chunk in any row."""
+    return Encoded([None] * rows, [0] * rows, None)
 
 
 def fetch_objects(store: Store, keys: Sequence[str], limit: int, lane: Lane) -> Encoded:
     """Whole objects, each usually of at most `limit` bytes. The keys are joined from a checked path and integers."""
     if not store.reads_into:
-        return store.get_many(keys)
-    room, _ = lane.room(limit * len(keys))
+        found = store.get_many(keys)
+        sources = [None if data is None else address(data) for data in found]
+        return Encoded(sources, [0 if data is None else size_of(data) for data in found], found)
+    room, start = lane.room(limit * len(keys))
+    sizes = store.read_into(keys, room, limit, checked=True)
+    if None not in sizes and max(sizes, default=0) <= limit:  # type: ignore[type-var, operator]
+        return Encoded(list(range(start, start + limit * len(keys), limit)), sizes, room)  # type: ignore[arg-type]
+    return _fetched(store, keys, limit, sizes, start, room)
+
+
+def _fetched(
+    store: Store, keys: Sequence[str], limit: int, sizes: list[int | None], start: int, room: bytearray
+) -> Encoded:
+    """The columns where some objects are absent or larger than their place. A larger one is legal, though no
+    encoder that we know writes it; the decoder bounds what comes of it."""
+    sources: list[Any] = []
+    for i, size in enumerate(sizes):
+        large = size is not None and size > limit
+        sources.append(store.get(keys[i]) if large else None if size is None else start + i * limit)
+    fetched = [0 if s is None else len(s) if isinstance(s, bytes) else n for s, n in zip(sources, sizes, strict=True)]
+    return Encoded(sources, fetched, room)  # type: ignore[arg-type]
+
+
+def fetch_ranges(
+    store: Store, key: str, version: Hashable, starts: np.ndarray[Any, Any], sizes: np.ndarray[Any, Any], lane: Lane
+) -> Encoded:
+    """Byte ranges of one object, ascending by start (-1 for no chunk); neighbours are read together.
+
+    Raises ObjectChangedError where the object is no longer in the state `version`.
+    """
+    absent = int(np.searchsorted(starts, 0))
+    low = starts[absent:]
+    ends = low + sizes[absent:]
+    spans, first = _together(low, ends, store.coalesce_gap)
+    lengths = np.array([stop - start for start, stop in spans], np.int64)
+    room, base = lane.room(int(lengths.sum()))
+    places = np.cumsum(lengths) - lengths  # where each span begins in the room
     view = memoryview(room)
-    sizes = store.read_into(keys, view, limit, checked=True)
-    encoded: Encoded = []
-    start = 0
-    for key, size in zip(keys, sizes, strict=True):
-        if size is None:
-            encoded.append(None)
-        elif size <= limit:
-            encoded.append(view[start : start + size])
-        else:  # legal, though no encoder that we know needs so much; the decoder bounds what comes of it
-            encoded.append(store.get(key))
-        start += limit
-    return encoded
+    into = [view[end - size : end] for size, end in zip(lengths.tolist(), accumulate(lengths.tolist()), strict=True)]
+    if store.get_ranges(key, [Span(*s) for s in spans], version=version, into=into) is None:
+        raise ObjectChangedError(f"{key!r} was deleted while it was read")
+    span_of = np.repeat(np.arange(len(spans)), np.diff([*first, low.size]))
+    offsets = low - np.array([s for s, _ in spans], np.int64)[span_of] + places[span_of] if spans else low
+    return Encoded([None] * absent + (offsets + base).tolist(), sizes.tolist(), room)
+
+
+def _together(
+    starts: np.ndarray[Any, Any], ends: np.ndarray[Any, Any], gap: int
+) -> tuple[list[tuple[int, int]], list[int]]:
+    """Ranges joined over gaps of at most `gap` bytes: (start, stop) of each, and its first row."""
+    if not starts.size:
+        return [], []
+    reach = np.maximum.accumulate(ends)  # ranges may lie inside each other
+    cuts = [0, *(np.flatnonzero(starts[1:] - reach[:-1] > gap) + 1).tolist()]
+    stops = reach[[*(c - 1 for c in cuts[1:]), starts.size - 1]].tolist()
+    return list(zip(starts[cuts].tolist(), stops, strict=True)), cuts

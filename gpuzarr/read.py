@@ -20,7 +20,7 @@ from gpuzarr.cache import ChunkCache
 from gpuzarr.codecs.chain import CodecChain
 from gpuzarr.devices import Lane
 from gpuzarr.errors import ObjectChangedError
-from gpuzarr.fetch import Encoded, fetch_objects, fetch_ranges
+from gpuzarr.fetch import Encoded, fetch_objects, fetch_ranges, nothing
 from gpuzarr.grid import RectilinearGrid
 from gpuzarr.place import deliver
 from gpuzarr.plan import BoxPlan, PointRows, PointSplit, SplitPlan, Wave, plan_chunks, plan_shards
@@ -147,12 +147,9 @@ class _Shard:
 
         def fetch(rows: Sequence[int]) -> Encoded:
             if located.starts is None or located.sizes is None:
-                return [None] * len(rows)
+                return nothing(len(rows))
             starts, sizes = located.starts[part][rows], located.sizes[part][rows]
-            missing = int(np.searchsorted(starts, 0))  # absent inner chunks sort to the front
-            store, version = self.stored.store, located.version
-            here = fetch_ranges(store, self.key, version, starts[missing:], sizes[missing:], lane)
-            return [None] * missing + here
+            return fetch_ranges(self.stored.store, self.key, located.version, starts, sizes, lane)
 
         def name(i: int) -> str:
             return f"{self.key}, inner chunk {wave.coords[i]}"
@@ -193,7 +190,7 @@ def _deliver(
         encoded = fetch(rows)
         for i in rows:  # chunks differ in shape, so each has its own chain
             one = chain.for_shape(stored.grid.chunk_shape(wave.coords[i]))
-            deliver(one, wave.only(i), lambda _, i=i: name(i), [encoded[i]], dest, stored.fill, lane, strict)
+            deliver(one, wave.only(i), _named(name, i), encoded.only(i), dest, stored.fill, lane, strict)
     else:
         deliver(chain, wave, name, fetch(rows), dest, stored.fill, lane, strict)
 
@@ -211,15 +208,19 @@ def _deliver_cached(
     generation = cache.generation
     held = [cache.get(c) for c in wave.coords]
     absent = [i for i, chunk in enumerate(held) if chunk is None]
-    for i, data in zip(absent, fetch(absent) if absent else [], strict=True):
+    encoded = fetch(absent) if absent else nothing(0)
+    for n, i in enumerate(absent):
         shape = chain.spec.shape if stored.sharding is not None else stored.grid.chunk_shape(wave.coords[i])
         chunk = held[i] = stored.device.empty(shape, chain.spec.dtype)
         whole = Wave([wave.coords[i]], [()], [()], [True], [True])
-        deliver(
-            chain.for_shape(shape), whole, lambda _, i=i: name(i), [data], chunk, stored.fill, lane,
-            stored.missing_is_error,
-        )
+        one = chain.for_shape(shape)
+        deliver(one, whole, _named(name, i), encoded.only(n), chunk, stored.fill, lane, stored.missing_is_error)
         cache.put(wave.coords[i], chunk, generation)
     for chunk, in_chunk, in_dest in zip(held, wave.in_chunk, wave.in_dest, strict=True):
         assert chunk is not None
         dest[in_dest] = chunk[in_chunk]
+
+
+def _named(name: Callable[[int], str], row: int) -> Callable[[int], str]:
+    """The names of a wave that is only this row."""
+    return lambda _: name(row)

@@ -21,7 +21,6 @@ import numpy as np
 from gpuzarr.codecs.chain import CodecChain
 from gpuzarr.devices import Lane
 from gpuzarr.errors import CorruptChunkError
-from gpuzarr.place import is_fill
 from gpuzarr.plan import BoxPlan, PointRows, Wave, plan_chunks, plan_shards
 from gpuzarr.read import wave_rows
 from gpuzarr.selection import Selection
@@ -70,7 +69,7 @@ def _write_chunk(
 
 
 def _put(stored: StoredArray, key: str, chain: CodecChain, chunk: np.ndarray[Any, Any]) -> None:
-    if not stored.write_empty and is_fill(chunk, stored.fill):
+    if not stored.write_empty and chain.spec.is_fill(chunk):
         stored.store.delete(key)
     else:
         stored.store.set(key, chain.encode(chunk))
@@ -184,7 +183,7 @@ def _encoded(
                 chunk = gather(chain, wave, row, source, stored.fill, lane)
             else:
                 chunk = merge(chain, encoded[places[row]], wave, row, source, stored.fill)
-            if not stored.write_empty and is_fill(chunk, stored.fill):
+            if not stored.write_empty and chain.spec.is_fill(chunk):
                 encoded[places[row]] = None
             else:
                 data = chain.encode(chunk)

@@ -99,7 +99,7 @@ class CodecChain:
         Raises UnknownCodecError, which names the package that has the codec where one is known, and MetadataError.
         """
         grid, data_type = metadata.grid, metadata.data_type
-        shape = tuple(grid.axis(i).size for i in range(grid.ndim))
+        shape = grid.chunk_shape((0,) * grid.ndim)
         spec = ChunkSpec(shape, data_type, metadata.fill_or_default)
         if metadata.zarr_format == 2:
             from gpuzarr.codecs.v2 import chain_codecs
