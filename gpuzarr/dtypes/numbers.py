@@ -194,10 +194,8 @@ class Float(_Number):
         elif isinstance(value, (int, float)) and not isinstance(value, bool):
             try:
                 return self._rounded(float(value))
-            except OverflowError:
-                raise self.refusal(value, "a number in the range of a float") from None
-        elif value is None:
-            raise self.refusal(value, "a number")
+            except OverflowError:  # an integer beyond float64 rounds as every other number that is too large
+                return self._rounded(math.inf if value > 0 else -math.inf)
         if isinstance(value, str) and zarr_format == 2:  # some v2 writers quote numbers
             return self.cast_fill(value)
         raise self.refusal(

@@ -19,7 +19,7 @@ from gpuzarr.dtypes.variable import OBJECT_CODECS, Object, String, VariableBytes
 from gpuzarr.errors import DataTypeValidationError, PickleCodecDisabledError, ZarrUserWarning
 
 # Byte order, kind, size, unit. A byte has no order and is spelled with any of them in the wild.
-_TYPESTR = re.compile(r"([<>|=]?)([biufcmMSUV])([0-9]{0,10})(?:\[([0-9]{0,10})([a-zA-Zμµ]{1,7})\])?")
+_TYPESTR = re.compile(r"([<>|=]?)([biufcmMSUV])([0-9]{1,10})(?:\[([0-9]{0,10})([a-zA-Zμµ]{1,7})\])?")
 _ORDERLESS = "biu"
 
 
@@ -168,13 +168,13 @@ def _typestr(text: str) -> np.dtype[Any]:
     if match is None:
         raise DataTypeValidationError(f"dtype: unknown type string {shown(text)}")
     order, kind, size, scale, unit = match.groups()
-    if (unit is not None and kind not in "mM") or int(size or 0) > MAX_ITEM_BYTES:
+    if (unit is not None and kind not in "mM") or int(size) > MAX_ITEM_BYTES:
         raise DataTypeValidationError(f"dtype: impossible type string {shown(text)}")
-    if order == "|" and not (kind in "SVb" or (kind in _ORDERLESS and size == "1")):
+    if order not in ("<", ">") and not (kind in "SVb" or (kind in _ORDERLESS and size == "1")):
         raise DataTypeValidationError(f"dtype: type string {shown(text)} has no byte order")
     if unit is not None:
         unit = f"[{scale}{'us' if unit in ('μs', 'µs') else unit}]"
     try:
-        return np.dtype(f"{'' if order == '|' else order}{kind}{size}{unit or ''}")
+        return np.dtype(f"{order if order in '<>' else ''}{kind}{size}{unit or ''}")
     except (TypeError, ValueError) as error:
         raise DataTypeValidationError(f"dtype: unknown type string {shown(text)}") from error

@@ -66,10 +66,14 @@ class Time(DataType):
             return self._checked(int(value))
         if isinstance(value, (str, bytes, date, datetime, timedelta, np.datetime64, np.timedelta64)):
             text = value.decode("ascii", "replace") if isinstance(value, bytes) else value
+            native = self.numpy.newbyteorder("=")
             try:
-                return np.asarray(text, dtype=self.numpy.newbyteorder("="))[()]
+                scalar = np.asarray(text, dtype=native)[()]
             except (TypeError, ValueError, OverflowError) as error:
                 raise DataTypeValidationError(f"fill value of data type {self.name}: {error}") from error
+            if scalar.dtype != native:  # the generic unit takes on the unit of a date
+                raise self.refusal(value, "a count, since the type has no unit")
+            return scalar
         raise self.refusal(value, "a time")
 
     def fill_from_json(self, value: Any, zarr_format: int) -> Any:
