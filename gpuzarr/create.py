@@ -300,8 +300,9 @@ def default_serializer(data_type: DataType) -> Codec:
 
 
 def _sharding(inner: tuple[int, ...], chain: tuple[NamedConfig, ...], shards: Any) -> Codec:
-    location = shards.get("index_location", "end") if isinstance(shards, Mapping) else "end"
-    index = [{"name": "bytes", "configuration": {"endian": "little"}}, {"name": "crc32c"}]
+    chosen = shards if isinstance(shards, Mapping) else {}
+    location = chosen.get("index_location", "end")
+    index = chosen.get("index_codecs") or [{"name": "bytes", "configuration": {"endian": "little"}}, {"name": "crc32c"}]
     return codec_from(
         {
             "name": "sharding_indexed",
@@ -318,6 +319,43 @@ def _sharding(inner: tuple[int, ...], chain: tuple[NamedConfig, ...], shards: An
 def settled(chain: Sequence[Codec], spec: ChunkSpec) -> tuple[NamedConfig, ...]:
     """The chain as it is stored: each codec settled for what reaches it (Blosc's typesize, the byte order)."""
     return tuple(NamedConfig(codec.name, dict(codec.configuration())) for codec in CodecChain.build(chain, spec).codecs)
+
+
+# ---- arrays like others
+
+
+def settings_of(source: ArrayMetadata, zarr_format: int) -> dict[str, Any]:
+    """The arguments of `array_metadata` for an array like `source` in this format.
+
+    Codecs and key encoding are of a format, and are taken over only into the same one; into format 2, shards are
+    left behind.
+    """
+    alone = [codec.name for codec in source.codecs] == ["sharding_indexed"]
+    sharding = source.codecs[0].configuration if alone else None
+    grid = source.grid
+    chunks: Any = grid if isinstance(grid, RectilinearGrid) else grid.chunks
+    settings: dict[str, Any] = {
+        "shape": source.shape,
+        "dtype": source.data_type,
+        "chunks": chunks if sharding is None else sharding["chunk_shape"],
+        "fill_value": source.fill_value,
+        "attributes": source.attributes,
+        "zarr_format": zarr_format,
+    }
+    if zarr_format == 3:
+        settings["dimension_names"] = source.dimension_names
+        if sharding is not None:
+            settings["shards"] = {**sharding, "shape": chunks}
+    if zarr_format == 2 == source.zarr_format:
+        settings |= {"order": source.order, "filters": source.filters, "compressors": source.compressor}
+    elif zarr_format == source.zarr_format:
+        stored = [c.to_json() for c in source.codecs] if sharding is None else sharding["codecs"]
+        chain = [as_codec(codec) for codec in stored]
+        for name, kind in zip(("filters", "serializer", "compressors"), Kind, strict=True):
+            settings[name] = [codec for codec in chain if codec.kind is kind]
+    if zarr_format == source.zarr_format:
+        settings["chunk_key_encoding"] = source.key_encoding
+    return settings
 
 
 # ---- format 2, and small things

@@ -239,8 +239,7 @@ def make_node(store: Store, path: str, metadata: Node, *, overwrite: bool = Fals
     missing = _missing_parents(store, path, metadata.zarr_format)
     if overwrite and store.supports_deletes:
         store.delete_prefix(path)
-    for parent in missing:
-        write_metadata_if_absent(store, parent, GroupMetadata(zarr_format=metadata.zarr_format))
+    _make_groups(store, missing, metadata.zarr_format)
     if not write_metadata_if_absent(store, path, metadata):
         raise ContainsNodeError(f"another writer made a node at {describe(store, path)} first")
 
@@ -250,6 +249,16 @@ def refuse_existing(store: Store, path: str) -> None:
     for kind, form in kinds_at(store, path):
         error = ContainsArrayError if kind == "array" else ContainsGroupError
         raise error(f"a Zarr format {form} {kind} is in the way at {describe(store, path)}; overwrite=True replaces it")
+
+
+def make_parents(store: Store, path: str, zarr_format: Literal[2, 3]) -> None:
+    """Make the groups above `path` that are not there. ContainsArrayError where one of them is an array."""
+    _make_groups(store, _missing_parents(store, path, zarr_format), zarr_format)
+
+
+def _make_groups(store: Store, paths: Sequence[str], zarr_format: Literal[2, 3]) -> None:
+    for path in paths:
+        write_metadata_if_absent(store, path, GroupMetadata(zarr_format=zarr_format))
 
 
 def _missing_parents(store: Store, path: str, zarr_format: int) -> list[str]:

@@ -1,0 +1,274 @@
+"""Make arrays: write the metadata of a new one, and copy data into it without loading all of it.
+
+A new array is put together completely, its codec chain included, before anything that it replaces is deleted.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from itertools import product
+from typing import Any
+
+import numpy as np
+
+from gpuzarr.array import Array
+from gpuzarr.create import DEFAULT_FILL_VALUE, array_metadata, settings_of
+from gpuzarr.errors import MetadataError
+from gpuzarr.grid import Grid
+from gpuzarr.metadata import array_from_v2, array_from_v3
+from gpuzarr.metadata.model import ArrayMetadata
+from gpuzarr.nodes import make_node
+from gpuzarr.storage.contract import Store
+
+COPY_BYTES = 64 << 20  # about this much of a source is in memory at a time
+HANDLE = ("device", "synchronizer", "chunk_store", "cache_bytes")
+"""What says how an array is opened, not what is stored."""
+CHAIN = ("filters", "serializer", "compressors")
+NONE_MEANS_NONE = {"shards", "filters", "compressors"}  # for other arguments None is "not given"
+NONE_IS_NO_CODEC = {"compressor", "compressors"}  # the same, for the older spellings
+IGNORED = {"cache_metadata", "cache_attrs", "meta_array", "synchronizer", "chunk_store", "read_only", "storage_options"}
+REPLACES = {"codecs": CHAIN, "compressor": ("compressors",), "dimension_separator": ("chunk_key_encoding",)}
+"""What makes an argument of the source give way."""
+
+
+def new_array(store: Store, path: str, metadata: ArrayMetadata, *, overwrite: bool = False, **handle: Any) -> Array:
+    """Write the metadata of a new array and open it; `handle` is what Array takes. As `nodes.make_node`."""
+    array = Array(store, path, metadata, **handle)  # refuses a chain that could not be run, while all is still there
+    make_node(store, path, metadata, overwrite=overwrite)
+    if overwrite and array.chunk_store is not store:
+        array.chunk_store.delete_prefix(path)
+    return array
+
+
+def create_array(
+    store: Store,
+    path: str,
+    *,
+    data: Any = None,
+    write_data: bool = True,
+    overwrite: bool = False,
+    config: Any = None,
+    order: str | None = None,
+    handle: Mapping[str, Any] | None = None,
+    **arguments: Any,
+) -> Array:
+    """A new array from `create.array_metadata`'s arguments, or from `data`, which then gives shape and data type."""
+    if data is not None:
+        given = [name for name in ("shape", "dtype") if arguments.pop(name, None) is not None]
+        if given:
+            raise MetadataError(f"`data` says what {' and '.join(given)} are; give one of them, not both")
+        return from_array(
+            store,
+            path,
+            data=data,
+            write_data=write_data,
+            overwrite=overwrite,
+            config=config,
+            order=order,
+            handle=handle,
+            **arguments,
+        )
+    if arguments.get("shape") is None:
+        raise MetadataError("give the shape of the array, or data")
+    metadata = array_metadata(order=order, **arguments)
+    config = config_with(config, order if metadata.zarr_format == 3 else None)
+    return new_array(store, path, metadata, overwrite=overwrite, config=config, **(handle or {}))
+
+
+def config_with(config: Any, order: str | None = None, write_empty_chunks: bool | None = None) -> Any:
+    """An array's run-time configuration with the older spellings of two of its fields."""
+    given = {"order": order, "write_empty_chunks": write_empty_chunks}
+    changes = {name: value for name, value in given.items() if value is not None}
+    if not changes:
+        return config
+    if config is None or isinstance(config, Mapping):
+        return {**changes, **(config or {})} if write_empty_chunks is None else {**(config or {}), **changes}
+    return replace(config, **changes)
+
+
+def from_array(
+    store: Store,
+    path: str,
+    *,
+    data: Any,
+    write_data: bool = True,
+    zarr_format: int | None = None,
+    fill_value: Any = DEFAULT_FILL_VALUE,
+    overwrite: bool = False,
+    config: Any = None,
+    order: str | None = None,
+    handle: Mapping[str, Any] | None = None,
+    **arguments: Any,
+) -> Array:
+    """A new array with the data of another.
+
+    Where `data` is a Zarr array, all that is not given, or is "keep", is as it is there; for other arrays it is
+    chosen. Raises ValueError where the copy would overwrite its own source.
+    """
+    if not hasattr(data, "shape") or not hasattr(data, "dtype"):
+        data = np.asarray(data)
+    if overwrite and write_data:
+        refuse_self(data, store, path)
+    source = metadata_of(data)
+    settings: dict[str, Any] = {"shape": tuple(data.shape), "dtype": data.dtype, "zarr_format": zarr_format}
+    if source is not None:
+        settings = settings_of(source, zarr_format or source.zarr_format)
+    if arguments.get("codecs") is not None:
+        for name in CHAIN:
+            settings.pop(name, None)
+    chosen = {**arguments, "order": order}
+    settings |= {k: v for k, v in chosen.items() if (v is not None or k in NONE_MEANS_NONE) and not is_keep(v)}
+    if fill_value is not DEFAULT_FILL_VALUE:
+        settings["fill_value"] = fill_value
+    metadata = array_metadata(**settings)
+    config = config_with(config, order if metadata.zarr_format == 3 else None)
+    array = new_array(store, path, metadata, overwrite=overwrite, config=config, **(handle or {}))
+    if write_data:
+        fill(array, data)
+    return array
+
+
+def is_keep(value: Any) -> bool:
+    """Whether an argument says to take over what the source has."""
+    return isinstance(value, str) and value == "keep"
+
+
+def create(
+    store: Store,
+    path: str,
+    *,
+    data: Any = None,
+    overwrite: bool = False,
+    config: Any = None,
+    write_empty_chunks: bool | None = None,
+    handle: Mapping[str, Any] | None = None,
+    **arguments: Any,
+) -> Array:
+    """A new array from the arguments of `gpuzarr.create`; `data` are written into it."""
+    metadata = array_metadata(**translated(arguments))
+    config = config_with(config, arguments.get("order") if metadata.zarr_format == 3 else None, write_empty_chunks)
+    array = new_array(store, path, metadata, overwrite=overwrite, config=config, **(handle or {}))
+    if data is not None:
+        array[...] = data
+    return array
+
+
+def create_like(
+    store: Store,
+    path: str,
+    *,
+    data: Any,
+    write_data: bool = True,
+    overwrite: bool = False,
+    config: Any = None,
+    write_empty_chunks: bool | None = None,
+    handle: Mapping[str, Any] | None = None,
+    **arguments: Any,
+) -> Array:
+    """A new array of the shape, data type, chunks and codecs of `data`, but for the arguments of `gpuzarr.create`
+    that are given; with its values and attributes where `write_data`."""
+    if not hasattr(data, "shape") or not hasattr(data, "dtype"):
+        data = np.asarray(data)
+    if overwrite and write_data:
+        refuse_self(data, store, path)
+    given = translated(arguments)
+    source = metadata_of(data)
+    if source is not None:
+        settings = settings_of(source, given.get("zarr_format") or source.zarr_format)
+        if not write_data:
+            settings.pop("attributes")
+            settings.pop("dimension_names", None)
+    else:
+        settings = {"shape": tuple(data.shape), "dtype": data.dtype, "chunks": _chunks_of(data)}
+    for name, replaced in REPLACES.items():
+        if name in given:
+            for old in replaced:
+                settings.pop(old, None)
+    metadata = array_metadata(**{**settings, **given})
+    config = config_with(config, arguments.get("order") if metadata.zarr_format == 3 else None, write_empty_chunks)
+    array = new_array(store, path, metadata, overwrite=overwrite, config=config, **(handle or {}))
+    if write_data:
+        fill(array, data)
+    return array
+
+
+def translated(arguments: Mapping[str, Any]) -> dict[str, Any]:
+    """Arguments of `gpuzarr.create` as arguments of `array_metadata`; those that are not given are left out.
+
+    TypeError where chunks are given twice.
+    """
+    given = {k: v for k, v in arguments.items() if k not in IGNORED and (v is not None or k in NONE_IS_NO_CODEC)}
+    given = {k: v for k, v in given.items() if not (isinstance(v, str) and v == "auto" and k in REPLACES)}
+    if "chunk_shape" in given:
+        if "chunks" in given:
+            raise MetadataError("give one of `chunks` and `chunk_shape`, not both")
+        given["chunks"] = given.pop("chunk_shape")
+    if given.get("chunks") is True:
+        given["chunks"] = "auto"
+    return given
+
+
+def _chunks_of(data: Any) -> Any:
+    chunks = getattr(data, "chunks", None)
+    if isinstance(chunks, tuple) and len(chunks) == len(data.shape) and all(isinstance(c, int) for c in chunks):
+        return chunks
+    return "auto"
+
+
+def refuse_self(data: Any, store: Store, path: str) -> None:
+    """ValueError where `data` is an array that lies at, above or below `path` of this store."""
+    if not isinstance(data, Array) or data.store != store:
+        return
+    ours, theirs = f"{path}/" if path else "", f"{data.path}/" if data.path else ""
+    if ours.startswith(theirs) or theirs.startswith(ours):
+        raise ValueError(
+            f"cannot overwrite {path!r} with the array at {data.path!r} of the same store: the copy would delete its"
+            " own source. Write to another path, or pass data=array[...]"
+        )
+
+
+def metadata_of(data: Any) -> ArrayMetadata | None:
+    """The metadata of a Zarr array, ours or another library's; None for any other array."""
+    found = getattr(data, "metadata", None)
+    if isinstance(found, ArrayMetadata):
+        return found
+    if getattr(found, "zarr_format", None) not in (2, 3) or not hasattr(found, "to_dict"):
+        return None
+    try:
+        document = json.loads(json.dumps(found.to_dict()))
+        if document["zarr_format"] == 3:
+            return array_from_v3(document, key="zarr.json")
+        return array_from_v2(document, document.pop("attributes", None), key=".zarray")
+    except (TypeError, ValueError, KeyError):
+        return None  # a relative that speaks another dialect: its values can be copied all the same
+
+
+def fill(array: Array, data: Any) -> None:
+    """Write all of `data` (anything with a shape that can be sliced), about COPY_BYTES at a time."""
+    if isinstance(data, np.ndarray) or not array.ndim:
+        array[...] = data if isinstance(data, np.ndarray) else data[()]
+        return
+    for region in regions(array.metadata.grid, array.dtype.itemsize):
+        array[region] = data[region]
+
+
+def regions(grid: Grid, itemsize: int, nbytes: int = COPY_BYTES) -> Iterator[tuple[slice, ...]]:
+    """The array in boxes of whole chunks, each of about `nbytes` bytes or one chunk, where that is larger."""
+    room = nbytes // max(1, math.prod(grid.largest_chunk) * itemsize)
+    steps = []
+    for count in reversed(grid.counts):
+        steps.append(max(1, min(count, room)))
+        room //= steps[-1]
+    axes = []
+    for i, step in zip(range(grid.ndim), reversed(steps), strict=True):
+        axis, count = grid.axis(i), grid.counts[i]
+        axes.append(
+            [
+                slice(axis.bounds(k)[0], min(axis.bounds(min(k + step, count) - 1)[1], grid.shape[i]))
+                for k in range(0, count, step)
+            ]
+        )
+    yield from product(*axes)

@@ -1,0 +1,518 @@
+"""Group: a place in a hierarchy, with arrays and groups as its members."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, Self
+
+import numpy as np
+
+from gpuzarr.array import Array, ArrayConfig
+from gpuzarr.attributes import Attributes, as_json
+from gpuzarr.creation import HANDLE, create, create_array, create_like, from_array
+from gpuzarr.dtypes import parse_dtype
+from gpuzarr.errors import (
+    ArrayNotFoundError,
+    ContainsArrayError,
+    ContainsGroupError,
+    GroupNotFoundError,
+    MetadataError,
+    ReadOnlyError,
+)
+from gpuzarr.hierarchy import make_nodes, move_node
+from gpuzarr.info import GroupInfo
+from gpuzarr.metadata.model import ArrayMetadata, GroupMetadata, Node
+from gpuzarr.nodes import (
+    UseConsolidated,
+    below,
+    delete_node,
+    descendants,
+    describe,
+    join,
+    make_node,
+    normalize_path,
+    not_found,
+    read_group,
+    read_node,
+    write_metadata,
+)
+from gpuzarr.storage.contract import Store
+from gpuzarr.storage.resolve import StorePath, open_store
+from gpuzarr.tree import Tree, tree_text
+
+
+class Group:
+    """A group in a store: a mapping from names, or paths such as "a/b", to arrays and groups.
+
+    Made by `gpuzarr.open_group`, `gpuzarr.create_group` and their kin. Where it was opened with consolidated
+    metadata, its members are found in those, without a request; they are as they were when they were consolidated.
+    `handle` is how arrays below are opened: `device`, `synchronizer`, `chunk_store`, `cache_bytes`.
+    """
+
+    def __init__(self, store: Store, path: str, metadata: GroupMetadata, **handle: Any) -> None:
+        self.store = store
+        self.path = path
+        self.metadata = metadata
+        self._handle = {name: value for name, value in handle.items() if value is not None}
+
+    @classmethod
+    def open(
+        cls, store: Any, zarr_format: int | None = None, use_consolidated: UseConsolidated = None
+    ) -> Self:
+        """The group at a store or a StorePath. GroupNotFoundError, ContainsArrayError."""
+        place, path = open_store(store)
+        metadata = read_group(place, path, zarr_format, use_consolidated=use_consolidated)
+        if metadata is None:
+            raise not_found(place, path, "group", zarr_format)
+        return cls(place, path, metadata)
+
+    @classmethod
+    def from_store(
+        cls,
+        store: Any,
+        *,
+        attributes: Mapping[str, Any] | None = None,
+        zarr_format: int = 3,
+        overwrite: bool = False,
+    ) -> Self:
+        """A new group at a store or a StorePath."""
+        place, path = open_store(store)
+        return cls._make(place, path, attributes, zarr_format, overwrite=overwrite)
+
+    @classmethod
+    def _make(
+        cls,
+        store: Store,
+        path: str,
+        attributes: Mapping[str, Any] | None,
+        zarr_format: int,
+        *,
+        overwrite: bool = False,
+        **handle: Any,
+    ) -> Self:
+        if zarr_format not in (2, 3):
+            raise MetadataError(f"zarr_format must be 2 or 3, got {zarr_format!r}")
+        metadata = GroupMetadata(zarr_format=zarr_format, attributes=as_json(attributes or {}))  # type: ignore[arg-type]
+        make_node(store, path, metadata, overwrite=overwrite)
+        return cls(store, path, metadata, **handle)
+
+    # ---- what it is
+
+    @property
+    def name(self) -> str:
+        """Path with a leading slash."""
+        return f"/{self.path}"
+
+    @property
+    def basename(self) -> str:
+        """Last part of the path."""
+        return self.path.rpartition("/")[2]
+
+    @property
+    def store_path(self) -> StorePath:
+        """The store and the path in it."""
+        return StorePath(self.store, self.path)
+
+    @property
+    def read_only(self) -> bool:
+        """Whether writing is refused."""
+        return self.store.read_only
+
+    @property
+    def synchronizer(self) -> Any:
+        """What keeps writers of one chunk apart, beside the store's own locks."""
+        return self._handle.get("synchronizer")
+
+    @property
+    def attrs(self) -> Attributes:
+        """The user's attributes; a mutable mapping, written at every change."""
+        return Attributes(lambda: self.metadata.attributes, self._set_attributes)
+
+    def _set_attributes(self, attributes: dict[str, Any]) -> None:
+        self._check_writable("change the attributes of")
+        metadata = self.metadata.with_attributes(attributes)
+        write_metadata(self.store, self.path, metadata)
+        self.metadata = metadata
+
+    def update_attributes(self, new_attributes: Mapping[str, Any]) -> Self:
+        """Add to the attributes, in one write; returns this group."""
+        self.attrs.update(new_attributes)
+        return self
+
+    @property
+    def info(self) -> GroupInfo:
+        """A summary that prints well; reads nothing."""
+        return self._info()
+
+    def info_complete(self) -> GroupInfo:
+        """The summary with the numbers of members at all depths; reads all their metadata."""
+        kinds = [isinstance(node, ArrayMetadata) for _, node in self._descendants(None)]
+        return self._info(count_members=len(kinds), count_arrays=sum(kinds), count_groups=len(kinds) - sum(kinds))
+
+    def _info(self, **counts: int) -> GroupInfo:
+        return GroupInfo(
+            name=self.path,
+            zarr_format=self.metadata.zarr_format,
+            read_only=self.read_only,
+            store_type=type(self.store).__name__,
+            **counts,
+        )
+
+    def tree(
+        self, expand: bool | None = None, level: int | None = None, *, max_nodes: int = 500, plain: bool = False
+    ) -> Tree:
+        """A drawing of what is below, `level` levels deep (None: all); prints as text."""
+        nodes = (
+            (path, "array", node.shape, node.dtype) if isinstance(node, ArrayMetadata) else (path, "group", None, None)
+            for path, node in self._descendants(level)
+        )
+        return tree_text(nodes, name=self.name, level=level, expand=expand, max_nodes=max_nodes, plain=plain)  # type: ignore[arg-type]
+
+    # ---- members
+
+    def __getitem__(self, path: str) -> Array | Group:
+        node = self._find(path)
+        if node is None:
+            raise KeyError(path)
+        return self._open(path, node)
+
+    def _find(self, path: str) -> Node | None:
+        path = normalize_path(path)
+        if not path:
+            return self.metadata
+        if self.metadata.consolidated is None:
+            return read_node(self.store, join(self.path, path), self.metadata.zarr_format)
+        return below(self.metadata, path) if path in self.metadata.consolidated else None
+
+    def _open(self, path: str, node: Node) -> Array | Group:
+        place = join(self.path, normalize_path(path))
+        if isinstance(node, ArrayMetadata):
+            return Array(self.store, place, node, **self._handle)
+        return type(self)(self.store, place, node, **self._handle)
+
+    def get(self, path: str, default: Any = None) -> Any:
+        """A member, or `default` where there is none."""
+        node = self._find(path)
+        return default if node is None else self._open(path, node)
+
+    def get_array(self, path: str) -> Array:
+        """A member that is an array. ArrayNotFoundError, ContainsGroupError."""
+        found = self.get(path)
+        if isinstance(found, Group):
+            raise ContainsGroupError(f"{describe(self.store, found.path)} is a group, not an array")
+        if found is None:
+            raise self._missing(path, ArrayNotFoundError)
+        return found  # type: ignore[no-any-return]
+
+    def get_group(self, path: str) -> Group:
+        """A member that is a group. GroupNotFoundError, ContainsArrayError."""
+        found = self.get(path)
+        if isinstance(found, Array):
+            raise ContainsArrayError(f"{describe(self.store, found.path)} is an array, not a group")
+        if found is None:
+            raise self._missing(path, GroupNotFoundError)
+        return found  # type: ignore[no-any-return]
+
+    def _missing(self, path: str, kind: type[ArrayNotFoundError | GroupNotFoundError]) -> Exception:
+        if self.metadata.consolidated is not None:
+            return kind(f"{path!r} is not in the consolidated metadata of {describe(self.store, self.path)}")
+        name = "array" if kind is ArrayNotFoundError else "group"
+        return not_found(self.store, join(self.path, normalize_path(path)), name, self.metadata.zarr_format)
+
+    def __contains__(self, path: object) -> bool:
+        return isinstance(path, str) and self._find(path) is not None
+
+    def _descendants(self, max_depth: int | None, *, use_consolidated: bool = True) -> Iterator[tuple[str, Node]]:
+        if max_depth is not None and max_depth < 0:
+            raise ValueError(f"max_depth must be None or >= 0, got {max_depth}")
+        return descendants(self.store, self.path, self.metadata, max_depth, use_consolidated=use_consolidated)
+
+    def members(
+        self, max_depth: int | None = 0, *, use_consolidated_for_children: bool = True
+    ) -> tuple[tuple[str, Array | Group], ...]:
+        """Relative path and node of every member, and `max_depth` levels below (None: all), by name."""
+        found = self._descendants(max_depth, use_consolidated=use_consolidated_for_children)
+        return tuple((path, self._open(path, node)) for path, node in found)
+
+    def nmembers(self, max_depth: int | None = 0) -> int:
+        """How many `members` there are."""
+        return sum(1 for _ in self._descendants(max_depth))
+
+    def __iter__(self) -> Iterator[str]:
+        return self.keys()
+
+    def __len__(self) -> int:
+        return self.nmembers()
+
+    def keys(self) -> Iterator[str]:
+        """Names of direct members."""
+        return (name for name, _ in self._descendants(0))
+
+    def values(self) -> Iterator[Array | Group]:
+        """Direct members."""
+        return (self._open(name, node) for name, node in self._descendants(0))
+
+    def items(self) -> Iterator[tuple[str, Array | Group]]:
+        """Names and direct members."""
+        return ((name, self._open(name, node)) for name, node in self._descendants(0))
+
+    def arrays(self) -> Iterator[tuple[str, Array]]:
+        """Names and direct members that are arrays."""
+        for name, member in self.items():
+            if isinstance(member, Array):
+                yield name, member
+
+    def array_keys(self) -> Iterator[str]:
+        """Names of arrays."""
+        return (name for name, node in self._descendants(0) if isinstance(node, ArrayMetadata))
+
+    def array_values(self) -> Iterator[Array]:
+        """Direct members that are arrays."""
+        return (array for _, array in self.arrays())
+
+    def groups(self) -> Iterator[tuple[str, Group]]:
+        """Names and direct members that are groups."""
+        for name, member in self.items():
+            if isinstance(member, Group):
+                yield name, member
+
+    def group_keys(self) -> Iterator[str]:
+        """Names of groups."""
+        return (name for name, node in self._descendants(0) if isinstance(node, GroupMetadata))
+
+    def group_values(self) -> Iterator[Group]:
+        """Direct members that are groups."""
+        return (group for _, group in self.groups())
+
+    def visititems(self, function: Callable[[str, Array | Group], Any]) -> Any:
+        """Call `function(path, node)` for everything below, until one call returns something; that is returned."""
+        for path, node in self._descendants(None):
+            result = function(path, self._open(path, node))
+            if result is not None:
+                return result
+        return None
+
+    def visit(self, function: Callable[[str], Any]) -> Any:
+        """`visititems` with the path only."""
+        return self.visititems(lambda path, _: function(path))
+
+    def visitvalues(self, function: Callable[[Array | Group], Any]) -> Any:
+        """`visititems` with the node only."""
+        return self.visititems(lambda _, node: function(node))
+
+    # ---- making and removing members
+
+    def create_group(
+        self, name: str, *, overwrite: bool = False, attributes: Mapping[str, Any] | None = None
+    ) -> Group:
+        """A new group below this one, with the groups between. ContainsArrayError, ContainsGroupError."""
+        path = self._place(name)
+        form = self.metadata.zarr_format
+        made = self._make(self.store, path, attributes, form, overwrite=overwrite, **self._handle)
+        return self._noted(made)
+
+    def require_group(self, name: str, overwrite: bool = False, **more: Any) -> Group:
+        """The group called `name`, made where it is not there. TypeError where an array is."""
+        found = None if overwrite else self.get(name)
+        if isinstance(found, Array):
+            raise TypeError(f"{found.name!r} is an array, so it cannot be required as a group")
+        return self.create_group(name, overwrite=overwrite, **more) if found is None else found
+
+    def require_groups(self, *names: str) -> tuple[Group, ...]:
+        """`require_group` for several names."""
+        return tuple(self.require_group(name) for name in names)
+
+    def create_array(self, name: str, **arguments: Any) -> Array:
+        """A new array below this group; arguments as of `gpuzarr.create_array`."""
+        automatic = {"compressor", "compressors"}.isdisjoint(k for k, v in arguments.items() if not _is_auto(v))
+        if automatic and self.metadata.zarr_format == 2:
+            arguments["compressors"] = {"id": "blosc"}  # as zarr-python's groups do, unlike its create_array
+        return self._new(create_array, name, arguments)
+
+    create = create_array
+
+    def create_dataset(self, name: str, *, data: Any = None, **arguments: Any) -> Array:
+        """`create_array` with the arguments of zarr-python 2."""
+        if data is None:
+            return self._new(create, name, arguments)
+        arguments.pop("shape", None)
+        return self.array(name, data, **arguments)
+
+    def array(self, name: str, data: Any, **arguments: Any) -> Array:
+        """A new array with this data; arguments as of `gpuzarr.create`."""
+        return self._new(create_like, name, {"data": data, **arguments})
+
+    def require_array(
+        self,
+        name: str,
+        *,
+        shape: Any,
+        dtype: Any = None,
+        exact: bool = False,
+        config: Mapping[str, Any] | ArrayConfig | None = None,
+        **arguments: Any,
+    ) -> Array:
+        """The array called `name`, made where it is not there.
+
+        TypeError where what is there is a group, or has another shape, or a data type that cannot be cast to
+        `dtype` safely (with `exact`: another data type).
+        """
+        found = self.get(name)
+        if found is None:
+            return self.create_array(name, shape=shape, dtype=dtype, config=config, **arguments)
+        if isinstance(found, Group):
+            raise TypeError(f"{found.name!r} is a group, so it cannot be required as an array")
+        wanted = (shape,) if isinstance(shape, int | np.integer) else tuple(shape)
+        if found.shape != wanted:
+            raise TypeError(f"{found.name!r} is there with shape {found.shape}, not {wanted}")
+        expected = parse_dtype(dtype, self.metadata.zarr_format).numpy
+        if found.dtype != expected if exact else not np.can_cast(found.dtype, expected):
+            raise TypeError(f"{found.name!r} is there with data type {found.dtype}, not {expected}")
+        return found if config is None else found.with_config(config)  # type: ignore[no-any-return]
+
+    require_dataset = require_array
+
+    def empty(self, name: str, shape: Any, **arguments: Any) -> Array:
+        """A new array whose values are not said."""
+        return self._new(create, name, {"shape": shape, **arguments})
+
+    def zeros(self, name: str, shape: Any, **arguments: Any) -> Array:
+        """A new array of zeros."""
+        return self._new(create, name, {"shape": shape, "fill_value": 0, **arguments})
+
+    def ones(self, name: str, shape: Any, **arguments: Any) -> Array:
+        """A new array of ones."""
+        return self._new(create, name, {"shape": shape, "fill_value": 1, **arguments})
+
+    def full(self, name: str, shape: Any, fill_value: Any, **arguments: Any) -> Array:
+        """A new array of `fill_value`."""
+        return self._new(create, name, {"shape": shape, "fill_value": fill_value, **arguments})
+
+    def empty_like(self, name: str, data: Any, **arguments: Any) -> Array:
+        """A new array of the shape, data type and chunks of `data`, whose values are not said."""
+        return self._new(create_like, name, {"data": data, "write_data": False, **arguments})
+
+    def zeros_like(self, name: str, data: Any, **arguments: Any) -> Array:
+        """A new array of zeros like `data`."""
+        return self.empty_like(name, data, **{"fill_value": 0, **arguments})
+
+    def ones_like(self, name: str, data: Any, **arguments: Any) -> Array:
+        """A new array of ones like `data`."""
+        return self.empty_like(name, data, **{"fill_value": 1, **arguments})
+
+    def full_like(self, name: str, data: Any, **arguments: Any) -> Array:
+        """A new array of `fill_value` (which is of `data`, where none is given) like `data`."""
+        return self.empty_like(name, data, **arguments)
+
+    def create_hierarchy(
+        self, nodes: Mapping[str, Node], *, overwrite: bool = False
+    ) -> Iterator[tuple[str, Array | Group]]:
+        """Make several nodes below this group, with the groups between; yields their paths and the nodes."""
+        self._check_writable("make members of")
+        for path, node in nodes.items():
+            if not normalize_path(path):
+                raise MetadataError("the root of the nodes is this group; give the nodes below it")
+            if node.zarr_format != self.metadata.zarr_format:
+                raise MetadataError(
+                    f"the node {path!r} has Zarr format {node.zarr_format}, the group {self.metadata.zarr_format}"
+                )
+        full = {join(self.path, normalize_path(path)): node for path, node in nodes.items()}
+        start = len(self.path) + 1 if self.path else 0
+        for path, node in make_nodes(self.store, full, overwrite=overwrite):
+            if path != self.path and not self.path.startswith(f"{path}/") and path:
+                yield path[start:], self._noted(self._open(path[start:], node))
+
+    def __setitem__(self, name: str, value: Any) -> None:
+        data = value if hasattr(value, "shape") and hasattr(value, "dtype") else np.asarray(value)
+        self._new(from_array, name, {"data": data, "overwrite": True})
+
+    def __delitem__(self, name: str) -> None:
+        self._check_writable("delete from")
+        path = normalize_path(name)
+        if not path or self._find(path) is None:
+            raise KeyError(name)
+        delete_node(self.store, join(self.path, path))
+        self._forget(path)
+
+    def move(self, source: str, dest: str) -> None:
+        """Rename a member and everything below it; `dest` is relative to this group. KeyError,
+        ContainsArrayError, ContainsGroupError."""
+        self._check_writable("move members of")
+        old, new = normalize_path(source), normalize_path(dest)
+        move_node(self.store, join(self.path, old), join(self.path, new))
+        known = self.metadata.consolidated
+        if known is not None:
+            moved = {new + path[len(old) :]: node for path, node in known.items() if f"{path}/".startswith(f"{old}/")}
+            self.metadata = self.metadata.with_consolidated({**known, **moved})
+        self._forget(old)
+
+    def _place(self, name: str) -> str:
+        self._check_writable("make members of")
+        path = normalize_path(name)
+        if not path:
+            raise MetadataError(f"a member needs a name, got {name!r}")
+        return join(self.path, path)
+
+    def _new(self, make: Callable[..., Array], name: str, arguments: dict[str, Any]) -> Array:
+        path = self._place(name)
+        form = arguments.pop("zarr_format", None)
+        if form not in (None, self.metadata.zarr_format):
+            raise ValueError(f"a Zarr format {self.metadata.zarr_format} group has no members of format {form}")
+        arguments.pop("storage_options", None)
+        handle = {name: arguments.pop(name) for name in HANDLE if arguments.get(name) is not None}
+        made = make(
+            self.store, path, zarr_format=self.metadata.zarr_format, handle={**self._handle, **handle}, **arguments
+        )
+        self._noted(made)
+        return made
+
+    def _noted(self, made: Any) -> Any:
+        """`made`, which this handle's copy of consolidated metadata now knows too."""
+        known = self.metadata.consolidated
+        if known is not None:
+            start = len(self.path) + 1 if self.path else 0
+            self.metadata = self.metadata.with_consolidated({**known, made.path[start:]: made.metadata})
+        return made
+
+    def _forget(self, path: str) -> None:
+        known = self.metadata.consolidated
+        if known is not None:
+            left = {name: node for name, node in known.items() if not f"{name}/".startswith(f"{path}/")}
+            self.metadata = self.metadata.with_consolidated(left)
+            write_metadata(self.store, self.path, self.metadata)
+
+    def _check_writable(self, what: str) -> None:
+        if self.read_only:
+            raise ReadOnlyError(f"cannot {what} {self!r}: it was opened read-only")
+
+    # ---- Python's protocols
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.store.close()
+
+    def __eq__(self, other: object) -> bool:
+        return (
+            isinstance(other, Group)
+            and self.store == other.store
+            and self.path == other.path
+            and self.metadata == other.metadata
+        )
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def __repr__(self) -> str:
+        return f"<Group {self.store_path}>"
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return (_rebuild, (type(self), self.store, self.path, self.metadata, self._handle))
+
+
+def _rebuild(kind: type[Group], store: Store, path: str, metadata: GroupMetadata, handle: dict[str, Any]) -> Group:
+    return kind(store, path, metadata, **handle)
+
+
+def _is_auto(value: Any) -> bool:
+    return isinstance(value, str) and value == "auto"
