@@ -28,7 +28,6 @@ _TABLE: dict[str, str] = {
     "transpose": "transpose:TransposeCodec",
     "vlen-bytes": "vlen_bytes:VLenBytesCodec",
     "vlen-utf8": "vlen_utf8:VLenUTF8Codec",
-    "zarrs.optional": "optional:OptionalCodec",
     "zstd": "zstd:ZstdCodec",
 }
 _NUMCODECS: dict[str, str] = {
@@ -69,7 +68,6 @@ _ALIASES: dict[str, str] = {
     "numcodecs.vlen_bytes": "vlen-bytes",
     "numcodecs.vlen_utf8": "vlen-utf8",
     "https://codec.zarrs.dev/array_to_bytes/vlen_utf8": "vlen-utf8",
-    "https://codec.zarrs.dev/array_to_bytes/optional": "zarrs.optional",
 } | {
     f"https://purl.org/zarr/spec/codec/{name}/1.0": name.replace("endian", "bytes")
     for name in ("blosc", "bytes", "endian", "gzip", "transpose", "sharding_indexed", "zstd", "crc32c")

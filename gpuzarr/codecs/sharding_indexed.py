@@ -102,7 +102,7 @@ class ShardingCodec(ArrayBytesCodec):
         for key in ("codecs", "index_codecs"):
             if key in configuration and not isinstance(configuration[key], list | tuple):
                 raise MetadataError(f"codec 'sharding_indexed': {key} is a list, not {configuration[key]!r}")
-        return super(ShardingCodec, cls).from_configuration(configuration)
+        return super().from_configuration(configuration)
 
     def evolve(self, spec: ChunkSpec) -> Self:
         if len(spec.shape) != len(self.chunk_shape) or any(

@@ -178,7 +178,9 @@ class Zstd:
         library, size = self._library, size_of(data)
         context = getattr(self._local, "c", None) or self._compressor()
         # ZSTD_c_compressionLevel is 100, ZSTD_c_checksumFlag 201.
-        library.ZSTD_CCtx_setParameter(context, 100, min(max(level, library.ZSTD_minCLevel()), library.ZSTD_maxCLevel()))
+        library.ZSTD_CCtx_setParameter(
+            context, 100, min(max(level, library.ZSTD_minCLevel()), library.ZSTD_maxCLevel())
+        )
         library.ZSTD_CCtx_setParameter(context, 201, int(checksum))
         bound = library.ZSTD_compressBound(size)
         got = library.ZSTD_compress2(context, self._room.take(bound), bound, address(data), size)
