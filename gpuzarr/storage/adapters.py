@@ -220,7 +220,8 @@ class ZarrPythonStore(Store):
         return Pieces(buffers, size, None)
 
     def size(self, key: str) -> int | None:
-        validate_key(key)
+        if not self.exists(key):  # zarr-python's LocalStore tells a size for directories, too
+            return None
         if not hasattr(self._store, "getsize"):
             value = self.get(key)
             return None if value is None else len(value)
@@ -260,6 +261,9 @@ class ZarrPythonStore(Store):
             return True
 
     def delete(self, key: str) -> None:
+        self.check_writable(key)
+        if not self.exists(key):  # zarr-python's LocalStore would delete all that is below a prefix
+            return
         try:
             self._write("delete", key, lambda: self._store.delete(key))
         except StoreWriteError as error:

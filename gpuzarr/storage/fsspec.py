@@ -14,6 +14,7 @@ from contextlib import AbstractContextManager
 from typing import Any, Self
 
 from gpuzarr.errors import KeyValidationError, ObjectChangedError, ShortReadError, StoreReadError, StoreWriteError
+from gpuzarr.storage.atomic import temporary_name
 from gpuzarr.storage.contract import (
     Buffer,
     Pieces,
@@ -219,14 +220,27 @@ class FsspecStore(Store):
         path, data = self._at(key), bytes(byte_view(value))
         try:
             try:
-                self.fs.pipe_file(path, data, **options)
+                self._pipe(path, data, options)
             except FileNotFoundError:  # a filesystem with real directories
                 self.fs.makedirs(path.rpartition("/")[0], exist_ok=True)
-                self.fs.pipe_file(path, data, **options)
+                self._pipe(path, data, options)
         except FileExistsError:
             raise
         except Exception as error:
             raise StoreWriteError(f"cannot write {key!r} in {self}: {error!r}") from error
+
+    def _pipe(self, path: str, data: bytes, options: Mapping[str, Any]) -> None:
+        if not is_local(self.fs):
+            self.fs.pipe_file(path, data, **options)
+            return
+        temporary = f"{path.rpartition('/')[0]}/{temporary_name()}"  # local files would be seen half written
+        try:
+            self.fs.pipe_file(temporary, data)
+            self.fs.mv(temporary, path)
+        except BaseException:
+            if self.fs.exists(temporary):
+                self.fs.rm_file(temporary)
+            raise
 
     def delete(self, key: str) -> None:
         self.check_writable(key)
@@ -292,6 +306,11 @@ def _is_key(name: str) -> bool:
     except KeyValidationError:
         return False
     return True
+
+
+def is_local(fs: Any) -> bool:
+    """Whether this is fsspec's filesystem of local files."""
+    return "file" in (fs.protocol if isinstance(fs.protocol, (tuple, list)) else (fs.protocol,))
 
 
 def _blocking(fs: Any) -> Any:

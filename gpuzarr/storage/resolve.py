@@ -11,7 +11,7 @@ from typing import Any
 from gpuzarr.errors import ReadOnlyError
 from gpuzarr.storage.adapters import MappingStore, ZarrPythonStore, is_zarr_python_store
 from gpuzarr.storage.contract import Buffer, Store, validate_key, validate_prefix
-from gpuzarr.storage.fsspec import FsspecStore
+from gpuzarr.storage.fsspec import FsspecStore, is_local
 from gpuzarr.storage.local import LocalStore
 from gpuzarr.storage.memory import MemoryStore
 from gpuzarr.storage.zip import ZipStore
@@ -125,8 +125,7 @@ def _from_place(value: Any, mode: str | None) -> Store:
 
 def _from_filesystem(fs: Any, path: str) -> Store:
     # Ours replaces files atomically and locks them, which fsspec's local filesystem does not.
-    protocol = fs.protocol if isinstance(fs.protocol, (tuple, list)) else (fs.protocol,)
-    return LocalStore(path) if "file" in protocol else FsspecStore(fs, path=path)
+    return LocalStore(path) if is_local(fs) else FsspecStore(fs, path=path)
 
 
 def _from_path(value: Any, mode: str | None) -> Store:

@@ -188,6 +188,7 @@ class Archive:
         try:
             writer = self._start_writing()
             self._touched.add(key)
+            writer.NameToInfo.pop(key, None)  # else it warns that the name is there twice; we take the first one out
             writer.writestr(info, value)
             assert writer.fp is not None
             writer.fp.flush()  # readers read past the file object
