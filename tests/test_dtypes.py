@@ -513,7 +513,7 @@ def test_every_complex_survives_format_2(real, imaginary):
         ("M8[s]", 7, 7),
         ("M8", 7, 7),
         ("M8[s]", None, -(2**63)),
-        ("M8[s]", np.datetime64("NaT"), -(2**63)),
+        ("M8[s]", np.datetime64("NaT", "s"), -(2**63)),
         ("m8[10s]", np.timedelta64(100, "s"), 10),
         ("m8[s]", timedelta(minutes=1), 60),
         ([("a", "i2"), ("b", "f4")], (1, np.nan), {"a": 1, "b": "NaN"}),
