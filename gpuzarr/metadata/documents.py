@@ -24,7 +24,8 @@ _STRING = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+(?:"|\\?\Z)', re.DOTALL)
 
 
 def parse_document(data: bytes, *, key: str) -> dict[str, Any]:
-    """The JSON object in `data`, the bytes at `key`."""
+    """The JSON object in `data`, the bytes at `key`; any bytes-like object."""
+    data = bytes(data)
     if len(data) > MAX_DOCUMENT_BYTES:
         raise MetadataError(f"{key}: the document has {len(data)} bytes, more than {MAX_DOCUMENT_BYTES}")
     if nests_too_deep(data):
@@ -36,7 +37,7 @@ def parse_document(data: bytes, *, key: str) -> dict[str, Any]:
         return float(name)
 
     try:
-        document = json.loads(bytes(data).decode("utf-8"), object_pairs_hook=_object, parse_constant=constant)
+        document = json.loads(data.decode("utf-8"), object_pairs_hook=_object, parse_constant=constant)
     except (ValueError, RecursionError) as error:  # ValueError: no JSON, no UTF-8, or an integer of too many digits
         raise MetadataError(f"{key}: not a JSON document: {error}") from error
     if not isinstance(document, dict):
