@@ -56,9 +56,7 @@ class Group:
         self._handle = {name: value for name, value in handle.items() if value is not None}
 
     @classmethod
-    def open(
-        cls, store: Any, zarr_format: int | None = None, use_consolidated: UseConsolidated = None
-    ) -> Self:
+    def open(cls, store: Any, zarr_format: int | None = None, use_consolidated: UseConsolidated = None) -> Self:
         """The group at a store or a StorePath. GroupNotFoundError, ContainsArrayError."""
         place, path = open_store(store)
         metadata = read_group(place, path, zarr_format, use_consolidated=use_consolidated)
@@ -302,9 +300,7 @@ class Group:
 
     # ---- making and removing members
 
-    def create_group(
-        self, name: str, *, overwrite: bool = False, attributes: Mapping[str, Any] | None = None
-    ) -> Group:
+    def create_group(self, name: str, *, overwrite: bool = False, attributes: Mapping[str, Any] | None = None) -> Group:
         """A new group below this one, with the groups between. ContainsArrayError, ContainsGroupError."""
         path = self._place(name)
         form = self.metadata.zarr_format

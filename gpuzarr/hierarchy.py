@@ -69,7 +69,9 @@ def _complete(nodes: Mapping[str, Node]) -> dict[str, Node]:
     for path, node in list(found.items()):
         for above in parents(path):
             if isinstance(found.setdefault(above, GroupMetadata(zarr_format=node.zarr_format)), ArrayMetadata):
-                raise MetadataError(f"{path!r} cannot be below {above!r}: that is an array, and only groups have members")
+                raise MetadataError(
+                    f"{path!r} cannot be below {above!r}: that is an array, and only groups have members"
+                )
     return dict(sorted(found.items(), key=lambda item: (item[0].count("/") + bool(item[0]), item[0])))
 
 

@@ -1,0 +1,96 @@
+"""Zarr v2 and v3 arrays, read and written at the speed of the codecs: `import gpuzarr as zarr`."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import Any
+
+from gpuzarr import errors, storage
+from gpuzarr._version import __version__
+from gpuzarr.api import (
+    array,
+    consolidate_metadata,
+    create,
+    create_array,
+    create_group,
+    create_hierarchy,
+    empty,
+    empty_like,
+    from_array,
+    full,
+    full_like,
+    group,
+    ones,
+    ones_like,
+    open,
+    open_array,
+    open_consolidated,
+    open_group,
+    open_like,
+    zeros,
+    zeros_like,
+)
+from gpuzarr.array import Array
+from gpuzarr.copying import copy, copy_all, copy_store
+from gpuzarr.group import Group
+from gpuzarr.metadata import ArrayMetadata, GroupMetadata
+from gpuzarr.options import config
+from gpuzarr.saving import load, save, save_array, save_group
+from gpuzarr.sync import ProcessSynchronizer, ThreadSynchronizer
+from gpuzarr.talk import print_debug_info, set_format, set_log_level, tree
+
+__all__ = [
+    "Array",
+    "ArrayMetadata",
+    "Group",
+    "GroupMetadata",
+    "ProcessSynchronizer",
+    "ThreadSynchronizer",
+    "__version__",
+    "array",
+    "codecs",
+    "config",
+    "consolidate_metadata",
+    "copy",
+    "copy_all",
+    "copy_store",
+    "create",
+    "create_array",
+    "create_group",
+    "create_hierarchy",
+    "empty",
+    "empty_like",
+    "errors",
+    "from_array",
+    "full",
+    "full_like",
+    "group",
+    "load",
+    "ones",
+    "ones_like",
+    "open",
+    "open_array",
+    "open_consolidated",
+    "open_group",
+    "open_like",
+    "print_debug_info",
+    "save",
+    "save_array",
+    "save_group",
+    "set_format",
+    "set_log_level",
+    "storage",
+    "tree",
+    "zeros",
+    "zeros_like",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name in ("codecs", "dtype", "registry"):
+        return import_module(f"gpuzarr.{name}")
+    raise AttributeError(f"module 'gpuzarr' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)
