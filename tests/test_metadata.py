@@ -508,7 +508,7 @@ def test_consolidated_v3_round_trip_in_any_order():
     document = parse_document(root.documents()["zarr.json"], key="zarr.json")
     inline = document["consolidated_metadata"]
     assert (inline["kind"], inline["must_understand"]) == ("inline", False)
-    assert list(inline["metadata"]) == ["A", "a", "b", "C", "a/deep", "A/x", "a/x", "a/deep/y"]
+    assert list(inline["metadata"]) == ["a", "A", "b", "C", "a/deep", "a/x", "A/x", "a/deep/y"]
     assert inline["metadata"]["C"]["consolidated_metadata"]["metadata"] == {}
     again = group_from_v3(document, key="zarr.json")
     assert again.consolidated == nodes

@@ -130,8 +130,8 @@ class Struct(DataType):
 
     def cast_fill(self, value: Any) -> np.void:
         value = plain_scalar(value)
-        if isinstance(value, int) and value == 0:
-            return self.default_fill()
+        if isinstance(value, int):
+            return self._number_everywhere(value)
         if isinstance(value, bytes):
             if len(value) != self.numpy.itemsize:
                 raise self.refusal(value, f"{self.numpy.itemsize} bytes")
@@ -166,6 +166,13 @@ class Struct(DataType):
             return {f.name: f.data_type.fill_to_json(scalar[f.name], 3) for f in self.fields}
         record = np.asarray(scalar, dtype=self.numpy)
         return to_base64(record.astype(self._stored(zarr_format)).tobytes())
+
+    def _number_everywhere(self, value: int) -> np.void:
+        # As zarr-python has it: also b"0" in a field of bytes.
+        try:
+            return np.array(value, dtype=self.numpy)[()]  # type: ignore[return-value]
+        except (TypeError, ValueError, OverflowError) as error:
+            raise self.refusal(value, "a value that every field can hold") from error
 
     def _stored(self, zarr_format: int) -> np.dtype[Any]:
         return self.numpy if zarr_format == 2 else self.numpy.newbyteorder("<")

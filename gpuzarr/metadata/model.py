@@ -1,11 +1,12 @@
 """The metadata of arrays and groups, one frozen model for both formats (Zarr v2; v3 core, "Metadata").
 
 `v2.py` and `v3.py` read stored documents into it; it writes itself, byte for byte as zarr-python 3.4.2 does. Two are
-equal where the same would be stored, so that NaN equals NaN.
+equal where the same would be stored, in whatever order, so that NaN equals NaN.
 """
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -33,12 +34,12 @@ class NamedConfig:
 
     def to_json(self) -> dict[str, Any]:
         """The object form."""
-        json: dict[str, Any] = {"name": self.name}
+        spelled: dict[str, Any] = {"name": self.name}
         if self.configuration or self.name in _ALWAYS_CONFIGURED:
-            json["configuration"] = self.configuration
+            spelled["configuration"] = self.configuration
         if not self.must_understand:
-            json["must_understand"] = False
-        return json
+            spelled["must_understand"] = False
+        return spelled
 
 
 class _Node:
@@ -49,8 +50,8 @@ class _Node:
         raise NotImplementedError
 
     @cached_property
-    def _identity(self) -> bytes:
-        return encode_document(self.to_dict(), indented=False)
+    def _identity(self) -> str:
+        return json.dumps(self.to_dict(), sort_keys=True)
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, _Node) and type(self) is type(other) and self._identity == other._identity
@@ -197,10 +198,10 @@ class GroupMetadata(_Node):
 
     def to_dict(self) -> dict[str, Any]:
         """The metadata as one JSON object."""
-        json: dict[str, Any] = {"attributes": self.attributes, "zarr_format": self.zarr_format}
+        document: dict[str, Any] = {"attributes": self.attributes, "zarr_format": self.zarr_format}
         if self.consolidated is not None:
-            json["consolidated_metadata"] = consolidated_to_json(self.consolidated)
-        return {**json, "node_type": "group", **self.extra}
+            document["consolidated_metadata"] = consolidated_to_json(self.consolidated)
+        return {**document, "node_type": "group", **self.extra}
 
     def documents(self) -> dict[str, bytes]:
         """The documents to store, by key relative to the group; `.zmetadata` where the group is consolidated."""
@@ -240,5 +241,5 @@ def consolidated_to_json(nodes: Mapping[str, Node]) -> dict[str, Any]:
 
 
 def in_stored_order(nodes: Mapping[str, Node]) -> list[tuple[str, Node]]:
-    """Nodes as zarr-python orders them: by depth, then by name without regard to case."""
-    return sorted(nodes.items(), key=lambda item: (item[0].count("/"), normalize("NFKC", item[0]).casefold(), item[0]))
+    """Nodes as zarr-python orders them: by depth, then by name without regard to case, then as they come."""
+    return sorted(nodes.items(), key=lambda item: (item[0].count("/"), normalize("NFKC", item[0]).casefold()))
