@@ -16,12 +16,13 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from gpuzarr import pieces
 from gpuzarr.cache import ChunkCache
 from gpuzarr.codecs.chain import CodecChain
 from gpuzarr.devices import Lane
 from gpuzarr.errors import ObjectChangedError
 from gpuzarr.fetch import Encoded, fetch_objects, fetch_ranges, nothing
-from gpuzarr.grid import RectilinearGrid
+from gpuzarr.grid import RectilinearGrid, RegularGrid
 from gpuzarr.place import deliver
 from gpuzarr.plan import BoxPlan, PointRows, PointSplit, SplitPlan, Wave, plan_chunks, plan_shards
 from gpuzarr.selection import Selection
@@ -43,11 +44,17 @@ def read(stored: StoredArray, selection: Selection, dest: np.ndarray[Any, Any]) 
 def _read_chunks(stored: StoredArray, selection: Selection, dest: np.ndarray[Any, Any]) -> None:
     plan = plan_chunks(stored.grid, selection)
     rows = wave_rows(stored, stored.chain.spec.size)
-    limit = stored.chain.encoded_limit
+    limit, spec = stored.chain.encoded_limit, stored.chain.spec
+    small_parts = _may_cut(stored, stored.chain) and isinstance(stored.grid, RegularGrid)
 
     def one_wave(i: int, lane: Lane) -> None:
         wave = plan.wave(range(i * rows, min(plan.size, (i + 1) * rows)))
         keys = stored.keys(wave.coords)
+        parts = pieces.cut(wave, spec) if small_parts else None
+        if parts is not None and spec.nbytes is not None:
+            encoded = pieces.fetch(stored.store, keys, parts, spec.nbytes, lane)
+            pieces.place(encoded, parts, wave, spec, dest, stored.fill)
+            return
 
         def fetch(rows: Sequence[int]) -> Encoded:
             return fetch_objects(stored.store, [keys[i] for i in rows], limit, lane)
@@ -144,6 +151,8 @@ class _Shard:
         part = slice(start, start + count)
         order = located.order[part].tolist()
         wave = self.plan.wave(order)
+        if self._pieces(located, part, wave, dest, lane):
+            return
 
         def fetch(rows: Sequence[int]) -> Encoded:
             if located.starts is None or located.sizes is None:
@@ -157,6 +166,23 @@ class _Shard:
         _deliver(self.stored, self.stored.inner_chain, wave, name, fetch, dest, lane)
 
 
+    def _pieces(self, located: _Located, part: slice, wave: Wave, dest: np.ndarray[Any, Any], lane: Lane) -> bool:
+        """Read the parts of uncompressed inner chunks where they lie; False where whole chunks are as good."""
+        chain, spec = self.stored.inner_chain, self.stored.inner_chain.spec
+        if located.starts is None or located.sizes is None or not _may_cut(self.stored, chain):
+            return False
+        parts = pieces.cut(wave, spec)
+        starts, sizes = located.starts[part], located.sizes[part]
+        if parts is None or (sizes[starts >= 0] != spec.nbytes).any():
+            return False
+        places = np.where(starts < 0, -1, starts + parts.starts)
+        if (np.diff(places) < 0).any():  # chunks that share their bytes
+            return False
+        encoded = fetch_ranges(self.stored.store, self.key, located.version, places, np.array(parts.sizes), lane)
+        pieces.place(encoded, parts, wave, spec, dest, self.stored.fill)
+        return True
+
+
 class _Located(NamedTuple):
     """Rows of a shard in stored order, by one state of its index."""
 
@@ -164,6 +190,11 @@ class _Located(NamedTuple):
     order: np.ndarray[Any, Any]  # row numbers of the plan
     starts: np.ndarray[Any, Any] | None  # byte ranges; None where there is no shard, start -1 where no chunk
     sizes: np.ndarray[Any, Any] | None
+
+
+def _may_cut(stored: StoredArray, chain: CodecChain) -> bool:
+    """Whether parts of chunks can be read without their wholes."""
+    return chain.plain and stored.cache is None and not stored.missing_is_error
 
 
 def wave_rows(stored: StoredArray, elements: int) -> int:
