@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from importlib import import_module
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from gpuzarr import errors, storage
 from gpuzarr._version import __version__
@@ -31,13 +31,33 @@ from gpuzarr.api import (
     zeros_like,
 )
 from gpuzarr.array import Array
-from gpuzarr.copying import copy, copy_all, copy_store
 from gpuzarr.group import Group
 from gpuzarr.metadata import ArrayMetadata, GroupMetadata
 from gpuzarr.options import config
-from gpuzarr.saving import load, save, save_array, save_group
-from gpuzarr.sync import ProcessSynchronizer, ThreadSynchronizer
-from gpuzarr.talk import print_debug_info, set_format, set_log_level, tree
+
+if TYPE_CHECKING:
+    from gpuzarr import codecs
+    from gpuzarr.copying import copy, copy_all, copy_store
+    from gpuzarr.saving import load, save, save_array, save_group
+    from gpuzarr.sync import ProcessSynchronizer, ThreadSynchronizer
+    from gpuzarr.talk import print_debug_info, set_format, set_log_level, tree
+
+# What not every program uses is imported when it is first asked for.
+_LATER = {
+    "ProcessSynchronizer": "sync",
+    "ThreadSynchronizer": "sync",
+    "copy": "copying",
+    "copy_all": "copying",
+    "copy_store": "copying",
+    "load": "saving",
+    "print_debug_info": "talk",
+    "save": "saving",
+    "save_array": "saving",
+    "save_group": "saving",
+    "set_format": "talk",
+    "set_log_level": "talk",
+    "tree": "talk",
+}
 
 __all__ = [
     "Array",
@@ -87,8 +107,10 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    if name in ("codecs", "dtype", "registry"):
-        return import_module(f"gpuzarr.{name}")
+    if name in _LATER:
+        return getattr(import_module(f"gpuzarr.{_LATER[name]}"), name)
+    if name == "codecs":
+        return import_module("gpuzarr.codecs")
     raise AttributeError(f"module 'gpuzarr' has no attribute {name!r}")
 
 

@@ -124,7 +124,7 @@ def _format_2(
     compressors: Any,
     object_codec: Any,
     fill_value: Any,
-    order: str | None,
+    order: Any,
     encoding: KeyEncoding,
     attributes: dict[str, Any],
 ) -> ArrayMetadata:
@@ -201,12 +201,13 @@ def _declared(layout: Layout, shape: tuple[int, ...]) -> Grid:
     return grid_of(layout, shape)
 
 
-def key_encoding(given: Any, separator: str | None, zarr_format: int) -> KeyEncoding:
+def key_encoding(given: Any, separator: Any, zarr_format: int) -> KeyEncoding:
     """A chunk key encoding from a name, a (name, separator) pair, an object with these fields, or None."""
     if given is not None and separator is not None:
         raise MetadataError("give one of `chunk_key_encoding` and `dimension_separator`, not both")
     if zarr_format == 3 and separator is not None:
         raise MetadataError("dimension_separator is for Zarr format 2; format 3 has chunk_key_encoding")
+    name: Any
     if given is None:
         name = "default" if zarr_format == 3 else "v2"
     elif isinstance(given, str):

@@ -235,7 +235,7 @@ def metadata_of(data: Any) -> ArrayMetadata | None:
     found = getattr(data, "metadata", None)
     if isinstance(found, ArrayMetadata):
         return found
-    if getattr(found, "zarr_format", None) not in (2, 3) or not hasattr(found, "to_dict"):
+    if found is None or getattr(found, "zarr_format", None) not in (2, 3) or not hasattr(found, "to_dict"):
         return None
     try:
         document = json.loads(json.dumps(found.to_dict()))

@@ -305,11 +305,12 @@ class Group:
         path = self._place(name)
         form = self.metadata.zarr_format
         made = self._make(self.store, path, attributes, form, overwrite=overwrite, **self._handle)
-        return self._noted(made)
+        self._note(made)
+        return made
 
     def require_group(self, name: str, overwrite: bool = False, **more: Any) -> Group:
         """The group called `name`, made where it is not there. TypeError where an array is."""
-        found = None if overwrite else self.get(name)
+        found: Array | Group | None = None if overwrite else self.get(name)
         if isinstance(found, Array):
             raise TypeError(f"{found.name!r} is an array, so it cannot be required as a group")
         return self.create_group(name, overwrite=overwrite, **more) if found is None else found
@@ -416,7 +417,9 @@ class Group:
         start = len(self.path) + 1 if self.path else 0
         for path, node in make_nodes(self.store, full, overwrite=overwrite):
             if path != self.path and not self.path.startswith(f"{path}/") and path:
-                yield path[start:], self._noted(self._open(path[start:], node))
+                made = self._open(path[start:], node)
+                self._note(made)
+                yield path[start:], made
 
     def __setitem__(self, name: str, value: Any) -> None:
         data = value if hasattr(value, "shape") and hasattr(value, "dtype") else np.asarray(value)
@@ -459,16 +462,15 @@ class Group:
         made = make(
             self.store, path, zarr_format=self.metadata.zarr_format, handle={**self._handle, **handle}, **arguments
         )
-        self._noted(made)
+        self._note(made)
         return made
 
-    def _noted(self, made: Any) -> Any:
-        """`made`, which this handle's copy of consolidated metadata now knows too."""
+    def _note(self, made: Array | Group) -> None:
+        """Let this handle's copy of consolidated metadata know a new member too."""
         known = self.metadata.consolidated
         if known is not None:
             start = len(self.path) + 1 if self.path else 0
             self.metadata = self.metadata.with_consolidated({**known, made.path[start:]: made.metadata})
-        return made
 
     def _forget(self, path: str) -> None:
         known = self.metadata.consolidated

@@ -30,6 +30,7 @@ from gpuzarr.metadata.v2 import array_from_v2, group_from_v2
 from gpuzarr.metadata.v3 import node_from_v3
 from gpuzarr.storage.contract import Buffer, Store
 
+ZarrFormat = Literal[2, 3]
 UseConsolidated = bool | str | None
 """None: where it is there; True: it must be; False: never; a string: format 2's, under this key."""
 
@@ -161,10 +162,10 @@ def describe(store: Store, path: str) -> str:
 # ---- what is there
 
 
-def kinds_at(store: Store, path: str) -> list[tuple[Literal["array", "group"], int]]:
+def kinds_at(store: Store, path: str) -> list[tuple[Literal["array", "group"], ZarrFormat]]:
     """Kind and format of every node document at `path`; several where formats are mixed."""
     v3, zarray, zgroup = store.get_many([join(path, name) for name in _NODE_DOCUMENTS])
-    found: list[tuple[Literal["array", "group"], int]] = []
+    found: list[tuple[Literal["array", "group"], ZarrFormat]] = []
     if v3 is not None:
         node = _node_v3(v3, join(path, "zarr.json"))
         found.append(("array" if isinstance(node, ArrayMetadata) else "group", 3))
@@ -251,12 +252,12 @@ def refuse_existing(store: Store, path: str) -> None:
         raise error(f"a Zarr format {form} {kind} is in the way at {describe(store, path)}; overwrite=True replaces it")
 
 
-def make_parents(store: Store, path: str, zarr_format: Literal[2, 3]) -> None:
+def make_parents(store: Store, path: str, zarr_format: ZarrFormat) -> None:
     """Make the groups above `path` that are not there. ContainsArrayError where one of them is an array."""
     _make_groups(store, _missing_parents(store, path, zarr_format), zarr_format)
 
 
-def _make_groups(store: Store, paths: Sequence[str], zarr_format: Literal[2, 3]) -> None:
+def _make_groups(store: Store, paths: Sequence[str], zarr_format: ZarrFormat) -> None:
     for path in paths:
         write_metadata_if_absent(store, path, GroupMetadata(zarr_format=zarr_format))
 

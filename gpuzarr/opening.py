@@ -58,7 +58,8 @@ def handle_of(arguments: dict[str, Any]) -> dict[str, Any]:
 
 def format_of(arguments: dict[str, Any]) -> int | None:
     """Take the Zarr format out of `arguments`, under its present or its former name."""
-    zarr_format, zarr_version = arguments.pop("zarr_format", None), arguments.pop("zarr_version", None)
+    zarr_format: int | None = arguments.pop("zarr_format", None)
+    zarr_version: int | None = arguments.pop("zarr_version", None)
     if zarr_format is not None and zarr_version not in (None, zarr_format):
         raise MetadataError(f"zarr_format is {zarr_format}, but zarr_version, its former name, is {zarr_version}")
     return zarr_format if zarr_version is None else zarr_version

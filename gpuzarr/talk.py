@@ -46,6 +46,5 @@ def set_format(log_format: str) -> None:
 
 def tree(grp: Any, expand: bool | None = None, level: int | None = None) -> Tree:
     """A drawing of a group and what is below it; of a store too."""
-    if not isinstance(grp, Group):
-        grp = open_group(place_of(grp, mode="r"), "r", arguments={})
-    return grp.tree(expand=expand, level=level)
+    group = grp if isinstance(grp, Group) else open_group(place_of(grp, mode="r"), "r", arguments={})
+    return group.tree(expand=expand, level=level)
