@@ -26,6 +26,7 @@ Grid = RegularGrid | RectilinearGrid
 Rows = Sequence[int]  # numbers of rows of a plan
 Index = Any  # a slice or an integer array: what NumPy takes for one axis
 
+_FIRST = np.zeros(1, np.int64)
 _MANY = 48  # from about here on, computing an axis with NumPy is quicker than a loop
 
 
@@ -230,6 +231,8 @@ class BoxPlan:
 
     def _picks(self, rows: Rows) -> list[np.ndarray[Any, Any]]:
         """For each axis, the entry that each row takes."""
+        if self.size == 1:
+            return [_FIRST] * len(self.counts)
         rest, picks = np.asarray(rows), []
         for count in reversed(self.counts):
             rest, pick = np.divmod(rest, count)
@@ -244,8 +247,8 @@ class BoxPlan:
 
 def _shard_groups(chunks: list[int], axis: AxisGrid, inner: int) -> list[tuple[int, int, int]]:
     """(shard, first entry, past the last entry) along one axis, for ascending inner chunks."""
-    if not chunks:
-        return []
+    if len(chunks) < 2:
+        return [(axis.locate(c * inner)[0], 0, 1) for c in chunks]
     if axis.uniform is not None:
         shard = np.asarray(chunks) // (axis.uniform // inner)
     else:
