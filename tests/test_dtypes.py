@@ -650,3 +650,29 @@ def test_parsing_warns_of_nothing():
         warnings.simplefilter("error")
         for written, *_ in TYPES:
             parse_dtype(written).cast_fill(parse_dtype(written).default_fill())
+
+
+def test_zarr_pythons_names():
+    from gpuzarr import dtype as names
+
+    made = [
+        (names.Bool(), "?"),
+        (names.Int8(), "i1"),
+        (names.UInt16(), "u2"),
+        (names.Float32(endianness="big"), ">f4"),
+        (names.Complex128(), "c16"),
+        (names.DateTime64(unit="us", scale_factor=10), "M8[10us]"),
+        (names.TimeDelta64(unit="s", endianness="big"), ">m8[s]"),
+        (names.FixedLengthUTF32(length=3), "U3"),
+        (names.NullTerminatedBytes(length=3), "S3"),
+        (names.RawBytes(length=3), "V3"),
+        (names.VariableLengthUTF8(), str),
+        (names.VariableLengthBytes(), bytes),
+        (names.Struct(fields=[("a", names.Int8()), ("b", ">f4")]), [("a", "i1"), ("b", ">f4")]),
+    ]
+    for data_type, written in made:
+        assert data_type == parse_dtype(written, 2)
+        assert isinstance(data_type, names.ZDType)
+    assert names.parse_data_type("f4") == parse_dtype("float32")
+    with pytest.raises(names.DataTypeValidationError):
+        names.RawBytes(length=0)

@@ -611,3 +611,68 @@ def test_named_configurations():
         "must_understand": False,
     }
     assert data_type_from_v3("float32").to_v3() == "float32"
+
+
+# --- fuzzing ------------------------------------------------------------------------------------------------------
+
+JUNK = [
+    *(None, True, False, 0, -1, 1.5, 2**64, 10**400, "", "x", "NaN", "\0", "\ud800", [], [[]], {}, [None], [1, 2, 3]),
+    *({"name": "x"}, {"id": "pickle"}, "|O", [["a", "|O"]], "r99999999999", "<M8[Y]", "<U999999999"),
+    {"name": "struct", "configuration": {"fields": [[]]}},
+]
+
+
+def places(value, path=()):
+    """Every place in a JSON value."""
+    yield path
+    items = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    for key, inner in items:
+        yield from places(inner, (*path, key))
+
+
+def replaced(value, path, junk):
+    if not path:
+        return junk
+    value = copy.copy(value)
+    value[path[0]] = replaced(value[path[0]], path[1:], junk)
+    return value
+
+
+RECTILINEAR = v3(chunk_grid=rectilinear([[4, 2], 2], 3), codecs=[SHARDING])
+STRUCT = {"name": "struct", "configuration": {"fields": [{"name": "a", "data_type": "r16"}, ["b", "complex64"]]}}
+RECORDS = v3(data_type=STRUCT, fill_value={"a": [1, 2], "b": [1.0, "NaN"]})
+RECORDS_V2 = v2(dtype=[["a", "<f4", [2]], ["b", [["c", "|S3"]]]], fill_value=None, filters=None)
+ROOT = {"zarr_format": 3, "node_type": "group", "consolidated_metadata": {"kind": "inline", "metadata": {"a": V3}}}
+ZMETADATA = {
+    "zarr_consolidated_format": 1,
+    "metadata": {".zgroup": {"zarr_format": 2}, "a/.zarray": V2, "a/.zattrs": {}},
+}
+
+
+@pytest.mark.parametrize(
+    "document", [V3, RECTILINEAR, RECORDS, V2, RECORDS_V2, ROOT, ZMETADATA], ids=lambda d: str(d)[:20]
+)
+def test_junk_anywhere_is_read_or_refused(document):
+    """No other error than ours, and what is read can be written and read again."""
+
+    def read_any(changed):
+        parsed = parse_document(json.dumps(changed).encode(), key="k")
+        if document is ZMETADATA:
+            return list(parse_v2(parsed, key="k").values())
+        return [array_from_v2(parsed, {}, key="k") if "chunks" in document else node_from_v3(parsed, key="k")]
+
+    refused = 0
+    for path in places(document):
+        for junk in JUNK:
+            try:
+                nodes = read_any(replaced(document, path, junk))
+            except (MetadataError, PickleCodecDisabledError) as error:
+                refused += str(error).startswith("k: ")
+                continue
+            for node in nodes:
+                written = {key: parse_document(data, key=key) for key, data in node.documents().items()}
+                if node.zarr_format == 3:
+                    assert node_from_v3(written["zarr.json"], key="again") == node
+                elif ".zarray" in written:
+                    assert array_from_v2(written[".zarray"], written[".zattrs"], key="again") == node
+    assert refused > 100
