@@ -17,6 +17,8 @@ from gpuzarr.devices import Lane
 from gpuzarr.errors import ObjectChangedError
 from gpuzarr.storage.contract import Span, Store
 
+MOST_ROOM = 64 << 20  # bytes for encoded chunks; objects that may be larger (such as strings) get memory of their own
+
 
 class Encoded(NamedTuple):
     """Encoded chunks of a wave."""
@@ -38,7 +40,7 @@ def nothing(rows: int) -> Encoded:
 
 def fetch_objects(store: Store, keys: Sequence[str], limit: int, lane: Lane) -> Encoded:
     """Whole objects, each usually of at most `limit` bytes. The keys are joined from a checked path and integers."""
-    if not store.reads_into:
+    if not store.reads_into or limit * len(keys) > MOST_ROOM:
         found = store.get_many(keys)
         return Encoded(found, [0 if data is None else size_of(data) for data in found], None, 0)
     room, start = lane.room(limit * len(keys))
