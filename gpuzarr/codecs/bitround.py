@@ -13,7 +13,7 @@ from typing import Any, Self
 
 import numpy as np
 
-from gpuzarr.codecs.contract import ArrayArrayCodec, ChunkSpec
+from gpuzarr.codecs.contract import ArrayArrayCodec, ChunkSpec, is_integer
 from gpuzarr.errors import MetadataError
 
 _MANTISSA = {"float16": 10, "bfloat16": 7, "float32": 23, "float64": 52}
@@ -29,7 +29,7 @@ class BitRound(ArrayArrayCodec):
     keepbits: int
 
     def __post_init__(self) -> None:
-        if isinstance(self.keepbits, bool) or not isinstance(self.keepbits, int) or self.keepbits < 1:
+        if not is_integer(self.keepbits, 1, 64):
             raise MetadataError(f"codec 'bitround': keepbits is an integer from 1, not {self.keepbits!r}")
 
     def evolve(self, spec: ChunkSpec) -> Self:
@@ -52,7 +52,8 @@ class BitRound(ArrayArrayCodec):
         width = native.dtype.itemsize // (2 if native.dtype.kind == "c" else 1)
         bits = native.reshape(-1).view(f"u{width}")
         rounded = _round_integers(bits, self.keepbits) if mantissa is None else _round(bits, mantissa - self.keepbits)
-        return rounded.view(native.dtype).reshape(chunk.shape).astype(chunk.dtype, copy=False)
+        result: np.ndarray[Any, Any] = rounded.view(native.dtype)
+        return np.asarray(result.reshape(chunk.shape), chunk.dtype)
 
     def decode(self, chunk: np.ndarray[Any, Any], spec: ChunkSpec) -> np.ndarray[Any, Any]:
         return chunk

@@ -14,10 +14,10 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any, Literal, Self
 
-from gpuzarr.codecs.contract import Buffer, BytesBytesCodec, ChunkSpec, Decoder
+from gpuzarr.codecs.contract import BytesBytesCodec, ChunkSpec, Decoder, is_integer
 from gpuzarr.codecs.engines import cpu
 from gpuzarr.codecs.engines.blosc_header import HEADER_SIZE, MAX_SIZE
-from gpuzarr.codecs.engines.memory import octets, size_of
+from gpuzarr.codecs.engines.memory import Buffer, octets, size_of
 from gpuzarr.errors import CorruptChunkError, EncodeError, MetadataError, ZarrUserWarning
 
 Cname = Literal["lz4", "lz4hc", "blosclz", "snappy", "zlib", "zstd"]
@@ -32,7 +32,7 @@ def _decoder(nbytes: int) -> Decoder:
 
 
 def _integer(what: str, value: Any, low: int, high: int) -> None:
-    if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
+    if not is_integer(value, low, high):
         raise MetadataError(f"codec 'blosc': {what} is an integer from {low} to {high}, not {value!r}")
 
 
@@ -49,17 +49,20 @@ class BloscCodec(BytesBytesCodec):
     blocksize: int = 0
 
     def __post_init__(self) -> None:
-        for field in ("cname", "shuffle"):  # zarr-python's enumerations
-            object.__setattr__(self, field, getattr(getattr(self, field), "value", getattr(self, field)))
-        if isinstance(self.shuffle, int) and not isinstance(self.shuffle, bool) and 0 <= self.shuffle <= 2:
-            object.__setattr__(self, "shuffle", SHUFFLES[self.shuffle])
-        if self.cname == "gzip":
+        # zarr-python's enumerations have a `value`; numcodecs numbers the shuffles.
+        cname: Any = getattr(self.cname, "value", self.cname)
+        shuffle: Any = getattr(self.shuffle, "value", self.shuffle)
+        if is_integer(shuffle, 0, 2):
+            shuffle = SHUFFLES[shuffle]
+        if cname == "gzip":
             warnings.warn("Blosc knows gzip's compressor as 'zlib'; using that", ZarrUserWarning, stacklevel=4)
-            object.__setattr__(self, "cname", "zlib")
-        if self.cname not in CNAMES:
-            raise MetadataError(f"codec 'blosc': cname is one of {', '.join(CNAMES)}, not {self.cname!r}")
-        if self.shuffle is not None and self.shuffle not in SHUFFLES:
-            raise MetadataError(f"codec 'blosc': shuffle is one of {', '.join(SHUFFLES)}, not {self.shuffle!r}")
+            cname = "zlib"
+        if cname not in CNAMES:
+            raise MetadataError(f"codec 'blosc': cname is one of {', '.join(CNAMES)}, not {cname!r}")
+        if shuffle is not None and shuffle not in SHUFFLES:
+            raise MetadataError(f"codec 'blosc': shuffle is one of {', '.join(SHUFFLES)}, not {shuffle!r}")
+        object.__setattr__(self, "cname", cname)
+        object.__setattr__(self, "shuffle", shuffle)
         if self.typesize is not None:
             _integer("typesize", self.typesize, 1, 2**31 - 1)
         _integer("clevel", self.clevel, 0, 9)

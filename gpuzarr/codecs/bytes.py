@@ -15,8 +15,8 @@ from typing import Any, Literal, Self
 
 import numpy as np
 
-from gpuzarr.codecs.contract import ArrayBytesCodec, Buffer, ChunkSpec
-from gpuzarr.codecs.engines.memory import octets
+from gpuzarr.codecs.contract import ArrayBytesCodec, ChunkSpec
+from gpuzarr.codecs.engines.memory import Buffer, octets
 from gpuzarr.errors import CorruptChunkError, MetadataError, ZarrUserWarning
 
 Endian = Literal["little", "big"]
@@ -46,7 +46,9 @@ def byteswapped(chunk: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
     unit = swap_unit(chunk.dtype)
     if unit not in (2, 4, 8):
         return chunk.byteswap()
-    return np.ascontiguousarray(chunk).reshape(-1).view(f"u{unit}").byteswap().view(chunk.dtype).reshape(chunk.shape)
+    swapped: np.ndarray[Any, Any] = np.ascontiguousarray(chunk).reshape(-1).view(f"u{unit}").byteswap()
+    back: np.ndarray[Any, Any] = swapped.view(chunk.dtype)
+    return back.reshape(chunk.shape)
 
 
 @dataclass(frozen=True, slots=True)

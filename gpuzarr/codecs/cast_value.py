@@ -21,7 +21,7 @@ from gpuzarr.dtypes import DataType, parse_dtype
 from gpuzarr.errors import CorruptChunkError, EncodeError, GpuzarrError, MetadataError
 
 Rounding = Literal["nearest-even", "towards-zero", "towards-positive", "towards-negative", "nearest-away"]
-_ROUND = {
+_ROUND: dict[str, Any] = {
     "nearest-even": np.rint,
     "towards-zero": np.trunc,
     "towards-positive": np.ceil,
@@ -128,7 +128,7 @@ class CastValue(ArrayArrayCodec):
             for where, _ in chosen:
                 rest[where] = 0
         with np.errstate(all="ignore"):
-            cast = self._cast_all(rest, source, target)
+            cast: np.ndarray[Any, Any] = self._cast_all(rest, source, target)
         for where, value in reversed(chosen):  # the first pair that matches counts
             cast[where] = value
         return cast
@@ -143,7 +143,7 @@ class CastValue(ArrayArrayCodec):
         wide = values.astype(np.float64)
         if np.isnan(wide).any():
             raise _OutOfRangeError(f"NaN has no place in {target.name}")
-        wide = _ROUND[self.rounding](wide)  # type: ignore[no-untyped-call]
+        wide = np.asarray(_ROUND[self.rounding](wide))
         under, over = wide < float(low), wide >= float(high + 1)  # both are powers of two, so exact
         outside = under | over
         if not outside.any():
@@ -171,7 +171,8 @@ class CastValue(ArrayArrayCodec):
         if self.out_of_range is None:
             raise _OutOfRangeError(f"{wide[outside].reshape(-1)[0]} lies outside [{want[0]}, {want[1]}]")
         if self.out_of_range == "clamp":
-            return np.clip(wide, low, high).astype(dtype)
+            clipped: np.ndarray[Any, Any] = np.clip(wide, low, high)
+            return clipped.astype(dtype)
         size = want[1] - want[0] + 1
         cast = np.where(outside, 0, wide).astype(dtype)
         cast[outside] = [(v - want[0]) % size + want[0] for v in wide[outside].tolist()]
@@ -226,7 +227,7 @@ def _largest(dtype: np.dtype[Any]) -> float:
         return float(np.finfo(dtype).max)
     import ml_dtypes
 
-    return float(ml_dtypes.finfo(dtype).max)
+    return float(ml_dtypes.finfo(dtype).max)  # type: ignore[no-untyped-call]
 
 
 def _direct(

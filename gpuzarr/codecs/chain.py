@@ -14,16 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from gpuzarr.codecs.contract import (
-    ArrayArrayCodec,
-    ArrayBytesCodec,
-    Buffer,
-    BytesBytesCodec,
-    ChunkSpec,
-    Codec,
-    Decoder,
-)
-from gpuzarr.codecs.engines.memory import address, memory_at, octets, size_of
+from gpuzarr.codecs.contract import ArrayArrayCodec, ArrayBytesCodec, BytesBytesCodec, ChunkSpec, Codec, Decoder
+from gpuzarr.codecs.engines.memory import Buffer, address, memory_at, octets, size_of, writable_address
 from gpuzarr.codecs.registry import codec_from_config
 from gpuzarr.errors import CorruptChunkError, GpuzarrError, MetadataError
 from gpuzarr.metadata.model import ArrayMetadata
@@ -223,7 +215,7 @@ class CodecChain:
         def into(data: Buffer, out: Buffer) -> None:
             if size_of(out) != nbytes:
                 raise ValueError(f"destination of {size_of(out)} bytes for a chunk of {nbytes}")
-            guarded(address(data), size_of(data), address(out))
+            guarded(address(data), size_of(data), writable_address(out))
 
         return into, guarded
 

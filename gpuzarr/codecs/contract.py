@@ -20,22 +20,22 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
 from enum import Enum
 from math import prod
-from typing import TYPE_CHECKING, Any, ClassVar, Self
+from typing import Any, ClassVar, Self
 
 import numpy as np
 
-if TYPE_CHECKING:
-    from collections.abc import Buffer  # type: ignore[attr-defined]
-else:
-    Buffer = Any
-
-from gpuzarr.codecs.engines.memory import address, memory_at, size_of
+from gpuzarr.codecs.engines.memory import Buffer, address, memory_at, size_of, writable_address
 from gpuzarr.dtypes import DataType
 from gpuzarr.errors import MetadataError
 from gpuzarr.options import config
 
 # decode(source, nbytes, destination): the source is an address, or a `bytes` object itself.
 Decoder = Callable[[int | bytes, int, int], None]
+
+
+def is_integer(value: Any, low: int, high: int) -> bool:
+    """Whether a value from a document is an integer (not a bool) in [low, high]."""
+    return isinstance(value, int) and not isinstance(value, bool) and low <= value <= high
 
 
 class Kind(Enum):
@@ -196,7 +196,7 @@ class BytesBytesCodec(Codec):
 
         Raises CorruptChunkError where `data` is damaged or holds another number of bytes.
         """
-        self.decoder(size_of(out))(address(data), size_of(data), address(out))
+        self.decoder(size_of(out))(address(data), size_of(data), writable_address(out))
 
     def decoder(self, nbytes: int) -> Decoder:
         """A function that decodes to exactly `nbytes` bytes from address to address, with all configuration work

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from gpuzarr.codecs.contract import Buffer, BytesBytesCodec
-from gpuzarr.codecs.engines.memory import octets
+from gpuzarr.codecs.contract import BytesBytesCodec
+from gpuzarr.codecs.engines.memory import Buffer, byte_view, octets
 from gpuzarr.errors import ChecksumError, CorruptChunkError
 
 
@@ -30,7 +30,7 @@ class Crc32cCodec(BytesBytesCodec):
         return nbytes + 4
 
     def encode(self, data: Buffer) -> Buffer:
-        return b"".join((octets(data), crc32c(data).to_bytes(4, "little")))
+        return b"".join((byte_view(data), crc32c(data).to_bytes(4, "little")))
 
     def strip(self, data: Buffer) -> Buffer:
         raw = octets(data)

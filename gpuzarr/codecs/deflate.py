@@ -11,10 +11,11 @@ from gpuzarr.errors import CorruptChunkError
 GZIP, ZLIB = 31, 15  # zlib's `wbits` for the two wrappings
 
 # ISA-L (package `isal`) has zlib's interface and decodes faster; it is used for decoding where it is installed.
+_inflater: Any
 try:
     from isal import isal_zlib as _inflater
 except ImportError:
-    _inflater = zlib  # type: ignore[assignment]
+    _inflater = zlib
 
 
 def inflate(data: Any, limit: int, wbits: int, codec: str) -> bytes:
@@ -55,7 +56,7 @@ def inflate_into(data: Any, out: Any, wbits: int, codec: str) -> None:
 def gzip_member(data: Any, level: int) -> bytes:
     """One gzip member with the header that Python's gzip module writes, but for the time of day, which is left
     out so that the same data always give the same bytes."""
-    raw = octets(data)
+    raw: Any = octets(data)
     flags = {1: b"\x04", 9: b"\x02"}.get(level, b"\0")
     stream = zlib.compressobj(level, zlib.DEFLATED, -15, 8, 0)
     body = stream.compress(raw) + stream.flush()

@@ -10,8 +10,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from gpuzarr.codecs.contract import Buffer, BytesBytesCodec
+from gpuzarr.codecs.contract import BytesBytesCodec, is_integer
 from gpuzarr.codecs.deflate import GZIP, gzip_member, inflate, inflate_into
+from gpuzarr.codecs.engines.memory import Buffer
 from gpuzarr.errors import MetadataError
 
 
@@ -24,7 +25,7 @@ class GzipCodec(BytesBytesCodec):
     level: int = 5
 
     def __post_init__(self) -> None:
-        if isinstance(self.level, bool) or not isinstance(self.level, int) or not 0 <= self.level <= 9:
+        if not is_integer(self.level, 0, 9):
             raise MetadataError(f"codec 'gzip': level is an integer from 0 to 9, not {self.level!r}")
 
     def encode(self, data: Buffer) -> Buffer:

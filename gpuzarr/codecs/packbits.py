@@ -13,8 +13,8 @@ from typing import Any, Literal, Self
 
 import numpy as np
 
-from gpuzarr.codecs.contract import ArrayBytesCodec, Buffer, ChunkSpec
-from gpuzarr.codecs.engines.memory import octets
+from gpuzarr.codecs.contract import ArrayBytesCodec, ChunkSpec, is_integer
+from gpuzarr.codecs.engines.memory import Buffer, octets
 from gpuzarr.errors import CorruptChunkError, MetadataError
 
 _NAME = re.compile(r"(complex_)?(u?int|float|bfloat)(\d+)(_\w+)?")
@@ -35,7 +35,7 @@ class PackBitsCodec(ArrayBytesCodec):
         if self.padding_encoding not in ("first_byte", "last_byte", "none"):
             raise MetadataError(f"codec 'packbits': unknown padding_encoding {self.padding_encoding!r}")
         for bit in (self.first_bit, self.last_bit):
-            if bit is not None and (isinstance(bit, bool) or not isinstance(bit, int) or bit < 0):
+            if bit is not None and not is_integer(bit, 0, 63):
                 raise MetadataError(f"codec 'packbits': a bit is an integer from 0, not {bit!r}")
 
     def configuration(self) -> dict[str, Any]:

@@ -34,8 +34,8 @@ class ReshapeCodec(ArrayArrayCodec):
     def __init__(self, *, shape: Sequence[int | Sequence[int]]) -> None:
         axes: list[int | tuple[int, ...]] = []
         for axis in shape if isinstance(shape, list | tuple) else (None,):
-            if _is_int(axis) and (axis > 0 or axis == -1):  # type: ignore[operator]
-                axes.append(axis)  # type: ignore[arg-type]
+            if _is_int(axis) and (axis > 0 or axis == -1):
+                axes.append(axis)
             elif isinstance(axis, list | tuple) and all(_is_int(a) and a >= 0 for a in axis):
                 axes.append(tuple(axis))
             else:

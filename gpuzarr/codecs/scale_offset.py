@@ -47,7 +47,7 @@ class ScaleOffset(ArrayArrayCodec):
 
     def _scalars(self, spec: ChunkSpec) -> tuple[Any, Any]:
         try:
-            return tuple(spec.data_type.fill_from_json(v, 3) for v in (self.offset, self.scale))  # type: ignore[return-value]
+            return spec.data_type.fill_from_json(self.offset, 3), spec.data_type.fill_from_json(self.scale, 3)
         except (GpuzarrError, TypeError, ValueError, OverflowError) as error:
             raise MetadataError(
                 f"codec 'scale_offset': offset {self.offset!r} or scale {self.scale!r} is no {spec.data_type.name}:"
@@ -67,14 +67,16 @@ class ScaleOffset(ArrayArrayCodec):
         offset, scale = self._scalars(spec)
         if spec.dtype.kind == "f":
             with np.errstate(all="ignore"):
-                return ((chunk - offset) * scale).astype(spec.dtype, copy=False)
+                encoded: np.ndarray[Any, Any] = (chunk - offset) * scale
+            return encoded.astype(spec.dtype, copy=False)
         return _narrow((_wide(chunk) - int(offset)) * int(scale), spec.dtype, EncodeError)
 
     def decode(self, chunk: np.ndarray[Any, Any], spec: ChunkSpec) -> np.ndarray[Any, Any]:
         offset, scale = self._scalars(spec)
         if spec.dtype.kind == "f":
             with np.errstate(all="ignore"):
-                return (chunk / scale + offset).astype(spec.dtype, copy=False)
+                decoded: np.ndarray[Any, Any] = chunk / scale + offset
+            return decoded.astype(spec.dtype, copy=False)
         wide = _wide(chunk)
         if abs(int(scale)) != 1 and (wide % int(scale) != 0).any():
             raise CorruptChunkError(f"a value is not a multiple of the scale {scale}", codec=self.name)

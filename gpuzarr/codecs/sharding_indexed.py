@@ -27,9 +27,9 @@ import numpy as np
 
 from gpuzarr.codecs.bytes import BytesCodec
 from gpuzarr.codecs.chain import CodecChain
-from gpuzarr.codecs.contract import ArrayBytesCodec, Buffer, ChunkSpec, Codec
+from gpuzarr.codecs.contract import ArrayBytesCodec, ChunkSpec, Codec
 from gpuzarr.codecs.crc32c import Crc32cCodec
-from gpuzarr.codecs.engines.memory import octets, size_of
+from gpuzarr.codecs.engines.memory import Buffer, octets, size_of
 from gpuzarr.codecs.registry import codec_from
 from gpuzarr.dtypes import data_type_from_v3
 from gpuzarr.errors import CorruptChunkError, CorruptShardError, MetadataError

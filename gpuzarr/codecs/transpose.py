@@ -27,7 +27,7 @@ class TransposeCodec(ArrayArrayCodec):
 
     def __init__(self, *, order: Iterable[int] | str) -> None:
         if not isinstance(order, str):
-            order = tuple(order) if isinstance(order, Iterable) else (order,)
+            order = tuple(order)
             if any(isinstance(axis, bool) or not hasattr(axis, "__index__") for axis in order):
                 raise MetadataError(f"codec 'transpose': order is a list of integers, not {order!r}")
             order = tuple(int(axis) for axis in order)

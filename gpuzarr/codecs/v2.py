@@ -15,15 +15,9 @@ from typing import Any
 import numpy as np
 
 from gpuzarr.codecs import numcodecs
-from gpuzarr.codecs.contract import (
-    ArrayArrayCodec,
-    ArrayBytesCodec,
-    Buffer,
-    BytesBytesCodec,
-    ChunkSpec,
-    Codec,
-)
-from gpuzarr.codecs.engines.memory import octets, size_of
+from gpuzarr.codecs.contract import ArrayArrayCodec, ArrayBytesCodec, BytesBytesCodec, ChunkSpec, Codec
+from gpuzarr.codecs.engines.memory import Buffer, octets, size_of
+from gpuzarr.codecs.numcodecs.compressors import Base64
 from gpuzarr.codecs.numcodecs.filters import Filter
 from gpuzarr.codecs.numcodecs.objects import JSON, Categorize, MsgPack, VLenArray
 from gpuzarr.codecs.registry import unknown_codec
@@ -36,6 +30,7 @@ _CLASSES: dict[str, type[numcodecs.Numcodec]] = {
     cls.codec_id: cls
     for cls in (
         *(getattr(numcodecs, name) for name in numcodecs.__all__ if name != "Numcodec"),
+        Base64,
         JSON,
         MsgPack,
         VLenArray,

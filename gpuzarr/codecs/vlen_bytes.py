@@ -11,7 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from gpuzarr.codecs.contract import ArrayBytesCodec, Buffer, ChunkSpec
+from gpuzarr.codecs.contract import ArrayBytesCodec, ChunkSpec
+from gpuzarr.codecs.engines.memory import Buffer
 from gpuzarr.codecs.vlen_utf8 import join_items, split_items
 from gpuzarr.errors import EncodeError
 

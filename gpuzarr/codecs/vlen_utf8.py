@@ -13,8 +13,8 @@ from typing import Any
 
 import numpy as np
 
-from gpuzarr.codecs.contract import ArrayBytesCodec, Buffer, ChunkSpec
-from gpuzarr.codecs.engines.memory import octets
+from gpuzarr.codecs.contract import ArrayBytesCodec, ChunkSpec
+from gpuzarr.codecs.engines.memory import Buffer, octets
 from gpuzarr.errors import CorruptChunkError, EncodeError
 
 

@@ -10,8 +10,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import lru_cache
 
-from gpuzarr.codecs.contract import Buffer, BytesBytesCodec, Decoder
+from gpuzarr.codecs.contract import BytesBytesCodec, Decoder, is_integer
 from gpuzarr.codecs.engines import cpu
+from gpuzarr.codecs.engines.memory import Buffer
 from gpuzarr.errors import MetadataError
 
 
@@ -30,7 +31,7 @@ class ZstdCodec(BytesBytesCodec):
     checksum: bool = False
 
     def __post_init__(self) -> None:
-        if isinstance(self.level, bool) or not isinstance(self.level, int) or not -131072 <= self.level <= 22:
+        if not is_integer(self.level, -131072, 22):
             raise MetadataError(f"codec 'zstd': level is an integer from -131072 to 22, not {self.level!r}")
         if not isinstance(self.checksum, bool):
             raise MetadataError(f"codec 'zstd': checksum is true or false, not {self.checksum!r}")

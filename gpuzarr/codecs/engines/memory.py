@@ -8,9 +8,12 @@ from __future__ import annotations
 
 import ctypes
 from collections.abc import Callable
-from typing import Any, cast
+from typing import Any, TypeAlias, cast
 
 import numpy as np
+
+# Any C-contiguous bytes-like object. (Python 3.11 has no type for it.)
+Buffer: TypeAlias = Any
 
 _from_buffer = ctypes.c_char.from_buffer
 _addressof = ctypes.addressof
@@ -29,6 +32,11 @@ def octets(data: Any) -> np.ndarray[Any, np.dtype[np.uint8]]:
     if isinstance(data, np.ndarray):
         return data.reshape(-1).view(np.uint8)
     return np.frombuffer(data, np.uint8)
+
+
+def byte_view(data: Any) -> memoryview:
+    """`data`, any C-contiguous buffer, as a flat memoryview of bytes."""
+    return memoryview(octets(data))  # type: ignore[arg-type] # an array is a buffer; NumPy's stubs need Python 3.12
 
 
 def size_of(data: Any) -> int:
@@ -50,6 +58,17 @@ def address(data: Any) -> int | bytes:
         return _addressof(_from_buffer(data))
     except (TypeError, ValueError):  # read-only, empty, or an array of a data type without a buffer format
         return cast(int, octets(data).__array_interface__["data"][0])
+
+
+def writable_address(data: Any) -> int:
+    """Where the bytes of a writable C-contiguous buffer lie."""
+    try:
+        return _addressof(_from_buffer(data))
+    except (TypeError, ValueError):
+        found = octets(data)
+        if not found.flags.writeable:
+            raise TypeError("a destination must be writable") from None
+        return cast(int, found.__array_interface__["data"][0])
 
 
 def memory_at(where: int | bytes, nbytes: int, *, writable: bool = False) -> memoryview:

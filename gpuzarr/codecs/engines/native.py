@@ -29,7 +29,7 @@ from gpuzarr.errors import CorruptChunkError, EncodeError
 
 # Handing the interpreter over costs some microseconds where threads compete; a Blosc chunk up to this size is
 # decoded (at several GB/s) before another thread would have got going.
-KEEP_INTERPRETER = 32 << 10
+KEEP_INTERPRETER = 0
 KEEP_SCRATCH = 16 << 20  # bytes of compressor output room that a thread keeps
 
 
@@ -200,7 +200,7 @@ class Blosc:
     @cache
     def find(cls) -> Blosc | None:
         """The library, or None where it cannot be called directly."""
-        signatures = {
+        signatures: dict[str, tuple[Any, list[Any]]] = {
             "blosc_decompress_ctx": (c_int, [c_void_p, c_void_p, c_size_t, c_int]),
             "blosc_compress_ctx": (
                 c_int,

@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from gpuzarr.codecs.contract import ArrayBytesCodec, Buffer, ChunkSpec
-from gpuzarr.codecs.engines.memory import octets
+from gpuzarr.codecs.contract import ArrayBytesCodec, ChunkSpec
+from gpuzarr.codecs.engines.memory import Buffer, octets
 from gpuzarr.codecs.numcodecs.base import PREFIX, Numcodec
 from gpuzarr.errors import CorruptChunkError
 
@@ -51,34 +51,40 @@ class ZFPY(_Compressor):
     codec_id, name, package = "zfpy", PREFIX + "zfpy", "zfpy"
 
     def encoded_limit(self, spec: ChunkSpec) -> int:
-        shape = [n for n in spec.shape if n != 1][-4:] or [1]
-        blocks = prod(ceil(n / 4) for n in shape) * prod(spec.shape) // max(1, prod(shape)) + 1
-        # Every bit plane of a block of 4^d values takes at most two bits a value; some bits go to its head.
-        return 64 + blocks * 4 ** max(1, len(spec.shape)) * (spec.dtype.itemsize + 1) * 2 + 64 * blocks
+        return max(_zfp_limit(spec.shape, spec.dtype), _zfp_limit((spec.size,), spec.dtype))
 
     def decode(self, data: Buffer, spec: ChunkSpec) -> np.ndarray[Any, Any]:
         raw = octets(data).tobytes()
-        count, dtype = _zfp_header(raw)
-        if count != spec.size or dtype != spec.dtype.newbyteorder("="):
+        shape, dtype = _zfp_header(raw)
+        # Writers give the chunk's shape, or the elements in one row.
+        if shape not in (spec.shape, (spec.size,)) or dtype != spec.dtype.newbyteorder("="):
             raise CorruptChunkError(
-                "another array", codec=self.name, expected=(spec.size, spec.dtype), got=(count, dtype)
+                "another array", codec=self.name, expected=(spec.shape, spec.dtype), got=(shape, dtype)
             )
-        decoded = np.asarray(self.safely(self.wrapped.decode, raw.ljust(self.encoded_limit(spec), b"\0")))
-        if decoded.size != spec.size or decoded.dtype != spec.dtype:
+        decoded = np.asarray(self.safely(self.wrapped.decode, raw.ljust(_zfp_limit(shape, dtype), b"\0")))
+        if decoded.size != spec.size or decoded.dtype != dtype:
             raise CorruptChunkError("another array", codec=self.name, expected=spec.size, got=decoded.size)
-        return np.ascontiguousarray(decoded).reshape(spec.shape)
+        return np.ascontiguousarray(decoded).reshape(spec.shape).astype(spec.dtype, copy=False)
 
 
-_ZFP_DTYPES = ("<i4", "<i8", "<f4", "<f8")
+_ZFP_DTYPES = ("i4", "i8", "f4", "f8")
 
 
-def _zfp_header(raw: bytes) -> tuple[int, np.dtype[Any] | None]:
-    """Elements and data type in a zfp header: "zfp", a version byte, then 52 bits from the lowest up: 2 of type,
-    2 of rank, 48 of sizes less one."""
+def _zfp_limit(shape: tuple[int, ...], dtype: np.dtype[Any]) -> int:
+    """The most bytes that a decoder for this array reads."""
+    block = 4 ** len(shape)  # values in one
+    blocks = prod(ceil(n / 4) for n in shape)
+    # Every bit plane of a block takes at most two bits a value; some bits go to its head.
+    return int(64 + blocks * (block * (dtype.itemsize + 1) * 2 + 64))
+
+
+def _zfp_header(raw: bytes) -> tuple[tuple[int, ...], np.dtype[Any]]:
+    """Shape and data type in a zfp header: "zfp", a version byte, then 52 bits from the lowest up: 2 of type, 2 of
+    rank, 48 of sizes less one, the last axis first."""
     if len(raw) < 12 or raw[:3] != b"zfp":
         raise CorruptChunkError("no zfp header", codec=ZFPY.name, got=raw[:4])
     bits = int.from_bytes(raw[4:12], "little")
     rank = (bits >> 2 & 3) + 1
     width = 48 // rank
     sizes = [(bits >> 4 + width * i & (1 << width) - 1) + 1 for i in range(rank)]
-    return prod(sizes), np.dtype(_ZFP_DTYPES[bits & 3])
+    return tuple(sizes[::-1]), np.dtype(_ZFP_DTYPES[bits & 3])

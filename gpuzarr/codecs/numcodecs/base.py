@@ -9,7 +9,7 @@ from typing import Any, ClassVar, Self, TypeVar
 
 import numpy as np
 
-from gpuzarr.codecs.contract import Codec
+from gpuzarr.codecs.contract import Codec, is_integer
 from gpuzarr.errors import CorruptChunkError, EncodeError, GpuzarrError, MetadataError, UnknownCodecError
 
 T = TypeVar("T")
@@ -49,9 +49,9 @@ class Numcodec(Codec):
     def integer(self, key: str, default: int, low: int, high: int) -> int:
         """An integer of the configuration. MetadataError outside [low, high]."""
         value = self.config.get(key, default)
-        if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
+        if not is_integer(value, low, high):
             raise MetadataError(f"codec {self.name!r}: {key} is an integer from {low} to {high}, not {value!r}")
-        return value
+        return int(value)
 
     @cached_property
     def wrapped(self) -> Any:
@@ -107,7 +107,7 @@ class Numcodec(Codec):
 def dtype_of(codec: Codec, value: Any) -> np.dtype[Any]:
     """A NumPy data type that stands in a configuration. MetadataError where there is none, or of objects."""
     try:
-        dtype = np.dtype(value)
+        dtype: np.dtype[Any] = np.dtype(value)
     except (TypeError, ValueError) as error:
         raise MetadataError(f"codec {codec.name!r}: not a data type: {value!r}") from error
     if dtype.hasobject or not dtype.itemsize:

@@ -7,9 +7,9 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from gpuzarr.codecs.contract import Buffer, BytesBytesCodec
+from gpuzarr.codecs.contract import BytesBytesCodec
 from gpuzarr.codecs.crc32c import crc32c
-from gpuzarr.codecs.engines.memory import octets
+from gpuzarr.codecs.engines.memory import Buffer, byte_view, octets
 from gpuzarr.codecs.numcodecs.base import PREFIX, Numcodec
 from gpuzarr.errors import ChecksumError, CorruptChunkError, MetadataError
 
@@ -34,7 +34,7 @@ class _Checksum(Numcodec, BytesBytesCodec):
     def encode(self, data: Buffer) -> Buffer:
         raw = octets(data)
         mark = self.encoding(self.checksum, raw).to_bytes(4, "little")
-        return b"".join((mark, raw) if self.at_start else (raw, mark))
+        return b"".join((mark, byte_view(raw)) if self.at_start else (byte_view(raw), mark))
 
     def strip(self, data: Buffer) -> Buffer:
         raw = octets(data)
@@ -65,7 +65,7 @@ class CRC32(_Checksum):
     codec_id, name = "crc32", PREFIX + "crc32"
 
     def checksum(self, data: np.ndarray[Any, Any]) -> int:
-        return zlib.crc32(data)
+        return zlib.crc32(byte_view(data))
 
 
 class Adler32(_Checksum):
@@ -74,7 +74,7 @@ class Adler32(_Checksum):
     codec_id, name = "adler32", PREFIX + "adler32"
 
     def checksum(self, data: np.ndarray[Any, Any]) -> int:
-        return zlib.adler32(data)
+        return zlib.adler32(byte_view(data))
 
 
 class CRC32C(_Checksum):

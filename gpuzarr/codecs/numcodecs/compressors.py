@@ -5,6 +5,7 @@ numcodecs' own decoders allocate what the data ask for; these give the decoder a
 
 from __future__ import annotations
 
+import base64
 import bz2
 import lzma
 import zlib
@@ -15,10 +16,10 @@ from typing import Any, Self
 import numpy as np
 
 from gpuzarr.codecs.blosc import CNAMES, SHUFFLES, BloscCodec
-from gpuzarr.codecs.contract import Buffer, BytesBytesCodec, ChunkSpec, Decoder
+from gpuzarr.codecs.contract import BytesBytesCodec, ChunkSpec, Decoder
 from gpuzarr.codecs.deflate import ZLIB, inflate, inflate_into
 from gpuzarr.codecs.engines import cpu
-from gpuzarr.codecs.engines.memory import bytes_at, octets, size_of
+from gpuzarr.codecs.engines.memory import Buffer, byte_view, bytes_at, octets, size_of
 from gpuzarr.codecs.gzip import GzipCodec
 from gpuzarr.codecs.numcodecs.base import PREFIX, Numcodec
 from gpuzarr.codecs.zstd import ZstdCodec
@@ -54,9 +55,9 @@ class Zstd(_Delegating):
     codec_id, name = "zstd", PREFIX + "zstd"
 
     def check(self) -> None:
-        self.inner = ZstdCodec(
-            level=self.integer("level", 0, -131072, 22), checksum=bool(self.config.get("checksum", False))
-        )
+        level = self.integer("level", 0, -(2**31), 2**31 - 1)  # beyond the library's range is its limit
+        checksum = bool(self.config.get("checksum", False))
+        self.inner = ZstdCodec(level=min(max(level, -131072), 22), checksum=checksum)
 
 
 class GZip(_Delegating):
@@ -65,7 +66,8 @@ class GZip(_Delegating):
     codec_id, name = "gzip", PREFIX + "gzip"
 
     def check(self) -> None:
-        self.inner = GzipCodec(level=self.integer("level", 1, 0, 9))
+        level = self.integer("level", 1, -1, 9)
+        self.inner = GzipCodec(level=6 if level == -1 else level)  # -1 is zlib's default
 
 
 class Blosc(_Delegating):
@@ -142,7 +144,7 @@ class Zlib(Numcodec, BytesBytesCodec):
         self.level = self.integer("level", 1, -1, 9)
 
     def encode(self, data: Buffer) -> Buffer:
-        return zlib.compress(octets(data), self.level)
+        return zlib.compress(byte_view(data), self.level)
 
     def decode_into(self, data: Buffer, out: Buffer) -> None:
         inflate_into(data, out, ZLIB, self.name)
@@ -201,7 +203,7 @@ class BZ2(_Streams):
         return bz2.BZ2Decompressor
 
     def encode(self, data: Buffer) -> Buffer:
-        return bz2.compress(memoryview(octets(data)), self.level)
+        return bz2.compress(byte_view(data), self.level)
 
 
 class LZMA(_Streams):
@@ -224,8 +226,32 @@ class LZMA(_Streams):
     def encode(self, data: Buffer) -> Buffer:
         check, preset = self.config.get("check", -1), self.config.get("preset")
         return self.encoding(
-            lambda: lzma.compress(octets(data), self.format, check=check, preset=preset, filters=self.filters)
+            lambda: lzma.compress(byte_view(data), self.format, check=check, preset=preset, filters=self.filters)
         )
+
+
+class Base64(Numcodec, BytesBytesCodec):
+    """Standard base64; only format 2 has it."""
+
+    codec_id = name = "base64"
+
+    def encoded_size(self, nbytes: int) -> int:
+        return -(-nbytes // 3) * 4
+
+    def encode(self, data: Buffer) -> Buffer:
+        return base64.standard_b64encode(byte_view(data))
+
+    def decode_into(self, data: Buffer, out: Buffer) -> None:
+        target = octets(out)
+        decoded = octets(self.decode(data, target.size))
+        if decoded.size != target.size:
+            raise CorruptChunkError("wrong decoded size", codec=self.name, expected=target.size, got=decoded.size)
+        target[:] = decoded
+
+    def decode(self, data: Buffer, limit: int) -> Buffer:
+        if size_of(data) > self.encoded_size(limit):
+            raise CorruptChunkError("longer than expected", codec=self.name, expected=limit, got=size_of(data))
+        return self.safely(base64.b64decode, byte_view(data), None, True)
 
 
 class Shuffle(Numcodec, BytesBytesCodec):

@@ -12,8 +12,8 @@ from typing import Any, Self
 
 import numpy as np
 
-from gpuzarr.codecs.contract import ArrayArrayCodec, ArrayBytesCodec, Buffer, ChunkSpec
-from gpuzarr.codecs.engines.memory import octets
+from gpuzarr.codecs.contract import ArrayArrayCodec, ArrayBytesCodec, ChunkSpec
+from gpuzarr.codecs.engines.memory import Buffer, octets
 from gpuzarr.codecs.numcodecs.base import Numcodec, dtype_of
 from gpuzarr.codecs.vlen_bytes import object_array
 from gpuzarr.codecs.vlen_utf8 import join_items, split_items
