@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
-from importlib import import_module
+from dataclasses import replace
 from typing import Any, Self
 
 import numpy as np
@@ -13,50 +12,39 @@ import numpy as np
 from gpuzarr.attributes import Attributes
 from gpuzarr.cache import ChunkCache
 from gpuzarr.codecs.chain import CodecChain
-from gpuzarr.codecs.contract import Codec
 from gpuzarr.devices import Device, get_device
 from gpuzarr.doors import Blocks, Lazy, LazyArray, OIndex, VIndex, everything
 from gpuzarr.errors import ArrayNotFoundError, ReadOnlyError, SelectionError
 from gpuzarr.explain import explain
-from gpuzarr.grid import RectilinearGrid, RegularGrid
+from gpuzarr.facts import ArrayConfig, ArrayFacts
+from gpuzarr.grid import RectilinearGrid
 from gpuzarr.info import ArrayInfo
 from gpuzarr.metadata.model import ArrayMetadata
 from gpuzarr.nodes import read_array, write_metadata
 from gpuzarr.options import config
 from gpuzarr.read import read
 from gpuzarr.resize import grown, remove_outside, trim
-from gpuzarr.selection import Box, Coordinates, Selection, Span, basic, block, coordinate, index, mask, orthogonal
-from gpuzarr.selection import split_fields
+from gpuzarr.selection import (
+    Box,
+    Coordinates,
+    Selection,
+    Span,
+    basic,
+    block,
+    coordinate,
+    index,
+    mask,
+    orthogonal,
+    split_fields,
+)
 from gpuzarr.storage.contract import Store
-from gpuzarr.storage.resolve import StorePath
 from gpuzarr.stored import StoredArray
 from gpuzarr.survey import Count, check_chunks, chunks_initialized, stored_bytes
+from gpuzarr.values import as_axes, broadcast, host_values
 from gpuzarr.write import write
 
 
-@dataclass(frozen=True)
-class ArrayConfig:
-    """How an open array behaves; nothing of it is stored."""
-
-    order: str = "C"  # memory order of what reading returns
-    write_empty_chunks: bool = False
-    read_missing_chunks: bool = True  # False: an absent chunk is a ChunkNotFoundError
-
-    @classmethod
-    def of(cls, given: Mapping[str, Any] | ArrayConfig | None, order: str | None = None) -> ArrayConfig:
-        """The options, where `given` and `order` do not say otherwise. TypeError for unknown names."""
-        if isinstance(given, ArrayConfig):
-            return given
-        defaults = cls(
-            order or config.get("array.order"),
-            config.get("array.write_empty_chunks"),
-            config.get("array.read_missing_chunks"),
-        )
-        known = {k: v for k, v in (given or {}).items() if v is not None}
-        return replace(defaults, **known)
-
-
-class Array:
+class Array(ArrayFacts):
     """A chunked array in a store.
 
     Made by `gpuzarr.open_array`, `gpuzarr.create_array` and their kin. Indexing reads and writes; what comes back
@@ -114,7 +102,7 @@ class Array:
         write_metadata(self.store, self.path, metadata)
         self.metadata = metadata
 
-    # ---- what it is
+    # ---- what can be set
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -126,146 +114,16 @@ class Array:
         self.resize(shape)
 
     @property
-    def dtype(self) -> np.dtype[Any]:
-        """NumPy dtype of what reading returns."""
-        return self.metadata.dtype
-
-    @property
-    def ndim(self) -> int:
-        """Number of axes."""
-        return len(self.metadata.shape)
-
-    @property
-    def size(self) -> int:
-        """Number of elements."""
-        return math.prod(self.metadata.shape)
-
-    @property
-    def nbytes(self) -> int:
-        """Bytes of the elements in memory, uncompressed."""
-        return self.size * self.dtype.itemsize
-
-    @property
-    def itemsize(self) -> int:
-        """Bytes of one element in memory."""
-        return self.dtype.itemsize
-
-    @property
-    def fill_value(self) -> Any:
-        """What elements of absent chunks are; None where a v2 array leaves that open."""
-        return self.metadata.fill_value
-
-    @property
-    def order(self) -> str:
-        """Memory order of what reading returns: "C" or "F"."""
-        return self.config.order
-
-    @property
-    def chunks(self) -> tuple[int, ...]:
-        """Chunk shape; with sharding, of the inner chunks. NotImplementedError for rectilinear grids."""
-        return self.metadata.chunks
-
-    @property
-    def shards(self) -> tuple[int, ...] | None:
-        """Shard shape; None where the array is not sharded."""
-        return self.metadata.shards
-
-    @property
-    def read_grid(self) -> RegularGrid | RectilinearGrid:
-        """The grid of the smallest pieces that can be read: inner chunks where there are shards."""
-        shards = self.metadata.shards
-        return self._stored.grid if shards is None else RegularGrid(self.shape, self.metadata.chunks)
-
-    @property
-    def write_grid(self) -> RegularGrid | RectilinearGrid:
-        """The grid of the units of writing: shards where there are shards."""
-        return self._stored.grid
-
-    @property
-    def read_chunk_sizes(self) -> tuple[tuple[int, ...], ...]:
-        """Lengths of the chunks along each axis, clipped to the array."""
-        return _clipped(self.read_grid)
-
-    @property
-    def write_chunk_sizes(self) -> tuple[tuple[int, ...], ...]:
-        """Lengths of the units of writing (shards, or chunks) along each axis, clipped to the array."""
-        return _clipped(self._stored.grid)
-
-    @property
-    def cdata_shape(self) -> tuple[int, ...]:
-        """Chunks along each axis."""
-        return self.read_grid.counts
-
-    @property
-    def nchunks(self) -> int:
-        """Number of chunks, stored or not."""
-        return math.prod(self.cdata_shape)
-
-    @property
-    def filters(self) -> tuple[Any, ...]:
-        """array->array codecs; for v2 numcodecs' filters."""
-        if self.metadata.zarr_format == 2:
-            return tuple(map(_numcodec, self.metadata.filters))
-        return self._chunk_chain.array_codecs
-
-    @property
-    def serializer(self) -> Codec | None:
-        """The array->bytes codec; None for v2."""
-        return None if self.metadata.zarr_format == 2 else self._chunk_chain.serializer
-
-    @property
-    def compressors(self) -> tuple[Any, ...]:
-        """bytes->bytes codecs; for v2 numcodecs' compressor."""
-        if self.metadata.zarr_format == 2:
-            return () if self.metadata.compressor is None else (_numcodec(self.metadata.compressor),)
-        return self._chunk_chain.bytes_codecs
-
-    @property
-    def _chunk_chain(self) -> CodecChain:
-        """The chain of one chunk; with sharding, of an inner one."""
-        return self._stored.chain if self._stored.sharding is None else self._stored.inner_chain
-
-    @property
-    def compressor(self) -> Any:
-        """The one compressor; None where there is none."""
-        return self.compressors[0] if self.compressors else None
-
-    @property
     def attrs(self) -> Attributes:
         """The user's attributes; a mutable mapping, written at every change."""
         return Attributes(lambda: dict(self.metadata.attributes), self._update_attributes)
 
-    @property
-    def name(self) -> str:
-        """Path with a leading slash."""
-        return f"/{self.path}"
+    # ---- reading
 
     @property
-    def basename(self) -> str:
-        """Last part of the path."""
-        return self.path.rpartition("/")[2]
-
-    @property
-    def store_path(self) -> StorePath:
-        """The store and the path in it."""
-        return StorePath(self.store, self.path)
-
-    @property
-    def read_only(self) -> bool:
-        """Whether writing is refused."""
-        return self.store.read_only
-
-    @property
-    def cache(self) -> ChunkCache | None:
-        """The cache of decoded chunks, if there is one."""
-        return self._stored.cache
-
-    @property
-    def T(self) -> Any:
+    def T(self) -> Any:  # noqa: N802 (NumPy's name)
         """The whole array, read and transposed."""
         return self[...].T
-
-    # ---- reading
 
     @property
     def oindex(self) -> OIndex:
@@ -305,7 +163,7 @@ class Array:
         elif tuple(out.shape) != shape:
             raise SelectionError(f"out has shape {tuple(out.shape)}, the selection {shape}")
         if isinstance(selection, Box):
-            read(self._stored, selection, result[_as_axes(selection)])
+            read(self._stored, selection, result[as_axes(selection)])
         else:
             flat = result.reshape(-1)
             read(self._stored, selection, flat)
@@ -375,24 +233,11 @@ class Array:
             whole = self.get_selection(selection)
             whole[fields] = value
             value = whole
-        source = self._source(value)
+        source = host_values(value, self.dtype, self.device)
         if source.ndim:
-            source = _broadcast(source, selection.shape)
-            source = source[_as_axes(selection)] if isinstance(selection, Box) else source.reshape(-1)
+            source = broadcast(source, selection.shape)
+            source = source[as_axes(selection)] if isinstance(selection, Box) else source.reshape(-1)
         write(self._stored, selection, source)
-
-    def _source(self, value: Any) -> np.ndarray[Any, Any]:
-        """A user's value as a host array."""
-        if isinstance(value, Array | LazyArray):
-            value = value.device.download(value[...]) if isinstance(value, Array) else np.asarray(value)
-        kind = self.dtype.kind
-        if kind in "OT" and not isinstance(value, np.ndarray):
-            return np.asarray(value, dtype=self.dtype) if kind == "T" else _objects(value)
-        if self.dtype.names is not None and not hasattr(value, "dtype"):
-            return np.asarray(value, dtype=self.dtype)
-        if hasattr(value, "__cuda_array_interface__"):
-            return self.device.download(value)
-        return np.asarray(value)
 
     def set_basic_selection(self, selection: Any, value: Any, *, fields: Any = None) -> None:
         """Write by integers and slices."""
@@ -437,7 +282,7 @@ class Array:
         as it was.
         """
         self._check_writable("append to")
-        source = self._source(data)
+        source = host_values(data, self.dtype, self.device)
         if source.ndim != self.ndim:
             raise ValueError(f"data to append has {source.ndim} axes, the array {self.ndim}")
         axis = range(self.ndim)[axis]
@@ -587,50 +432,8 @@ def _rebuild(
     )
 
 
-def _numcodec(configuration: dict[str, Any]) -> Any:
-    """The numcodecs object of a v2 codec."""
-    return import_module("numcodecs").get_codec(dict(configuration))
-
-
 def _option(key: str) -> Any:
     return config.get(key)
-
-
-def _as_axes(box: Box) -> tuple[Any, ...]:
-    """What turns an array of the box's result into one with all of the array's axes, ascending."""
-    return tuple(
-        [
-            None if gone else slice(None, None, -1) if flip else slice(None)
-            for gone, flip in zip(box.dropped, box.flips, strict=True)
-        ]
-    ) or ...  # type: ignore[return-value]
-
-
-def _broadcast(source: np.ndarray[Any, Any], shape: tuple[int, ...]) -> np.ndarray[Any, Any]:
-    while source.ndim > len(shape) and source.shape[0] == 1:  # as NumPy takes (1, 3) for (3,)
-        source = source[0]
-    if source.shape == shape:
-        return source
-    try:
-        return np.broadcast_to(source, shape)
-    except ValueError as error:
-        raise ValueError(f"a value of shape {source.shape} does not fit a selection of shape {shape}") from error
-
-
-def _objects(value: Any) -> np.ndarray[Any, Any]:
-    """A Python value as an object array; bytes and str are scalars, lists are nested."""
-    if isinstance(value, list | tuple):
-        return np.array(value, dtype=object)
-    one = np.empty((), dtype=object)
-    one[()] = value
-    return one
-
-
-def _clipped(grid: RegularGrid | RectilinearGrid) -> tuple[tuple[int, ...], ...]:
-    bounds = [[grid.axis(i).bounds(k) for k in range(n)] for i, n in enumerate(grid.counts)]
-    return tuple(
-        tuple(min(high, size) - low for low, high in axis) for axis, size in zip(bounds, grid.shape, strict=True)
-    )
 
 
 def _starts(lengths: tuple[int, ...]) -> Iterator[tuple[int, int]]:

@@ -9,10 +9,8 @@ import numpy as np
 
 from gpuzarr.devices import Device
 from gpuzarr.grid import RectilinearGrid, RegularGrid
-
 from gpuzarr.selection import Box, Selection, Span, block, index, orthogonal, split_fields, vindex
 from gpuzarr.views import compose
-
 
 
 class Selectable(Protocol):
@@ -197,5 +195,6 @@ class _ViewDoor:
 
 
 def everything(shape: tuple[int, ...]) -> Box:
+    """The selection of a whole array."""
     none = (False,) * len(shape)
     return Box(tuple(Span(0, s, 1) for s in shape), none, none)

@@ -7,7 +7,7 @@ from typing import Any, Self
 
 import numpy as np
 
-from gpuzarr.array import Array, ArrayConfig
+from gpuzarr.array import Array
 from gpuzarr.attributes import Attributes, as_json
 from gpuzarr.creation import HANDLE, create, create_array, create_like, from_array
 from gpuzarr.dtypes import parse_dtype
@@ -19,6 +19,7 @@ from gpuzarr.errors import (
     MetadataError,
     ReadOnlyError,
 )
+from gpuzarr.facts import ArrayConfig
 from gpuzarr.hierarchy import make_nodes, move_node
 from gpuzarr.info import GroupInfo
 from gpuzarr.metadata.model import ArrayMetadata, GroupMetadata, Node

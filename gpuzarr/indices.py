@@ -12,11 +12,10 @@ from functools import lru_cache
 from typing import Any, TypeAlias
 
 import numpy as np
-import numpy.typing as npt
 
 from gpuzarr.errors import ArrayIndexError, BoundsCheckError, NegativeStepError, SelectionError
 
-Indices: TypeAlias = npt.NDArray[np.int64]
+Indices: TypeAlias = np.ndarray[Any, np.dtype[np.int64]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +108,7 @@ def is_index_array(item: Any) -> bool:
     return isinstance(shape, tuple) and bool(shape) and hasattr(item, "dtype")
 
 
-def index_array(item: Any, axis: int | None) -> npt.NDArray[Any]:
+def index_array(item: Any, axis: int | None) -> np.ndarray[Any, Any]:
     """A copy (what is checked below must not change afterwards) of integers or bools."""
     where = "index" if axis is None else f"axis {axis}"
     try:
@@ -126,7 +125,7 @@ def index_array(item: Any, axis: int | None) -> npt.NDArray[Any]:
     return array
 
 
-def in_range(array: npt.NDArray[Any], length: int, axis: int) -> Indices:
+def in_range(array: np.ndarray[Any, Any], length: int, axis: int) -> Indices:
     """Integers (an array of our own) as int64, counted from the end where negative, checked."""
     # A large unsigned value turns negative here, and is told apart by `lowest`.
     indices: Indices = array.astype(np.int64, copy=False)
@@ -141,7 +140,7 @@ def in_range(array: npt.NDArray[Any], length: int, axis: int) -> Indices:
     return indices
 
 
-def from_array(array: npt.NDArray[Any], length: int, axis: int) -> Span | Points:
+def from_array(array: np.ndarray[Any, Any], length: int, axis: int) -> Span | Points:
     """What a 1-D array (our own) of integers, or of as many bools as the axis is long, selects along it."""
     if array.ndim != 1:
         raise ArrayIndexError(
@@ -165,7 +164,7 @@ def axis_of(indices: Indices) -> Span | Points:
     return Points(frozen(indices))
 
 
-def frozen(indices: npt.NDArray[Any]) -> Indices:
+def frozen(indices: np.ndarray[Any, Any]) -> Indices:
     """Contiguous and read-only, as the normal form promises."""
     indices = np.ascontiguousarray(indices, np.int64)
     indices.setflags(write=False)

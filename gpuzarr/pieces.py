@@ -40,7 +40,7 @@ def cut(wave: Wave, spec: ChunkSpec) -> Cut | None:
     rows = [_extent(index, spec) for index in wave.in_chunk]
     if any(row is None for row in rows):
         return None
-    columns = Cut(*(list(c) for c in zip(*rows, strict=True)))  # type: ignore[arg-type]
+    columns = Cut(*(list(c) for c in zip(*rows, strict=True)))
     needed, whole = sum(columns.sizes), nbytes * len(rows)
     return columns if needed * 2 < whole and whole - needed >= LEAST_SAVED * len(rows) else None
 

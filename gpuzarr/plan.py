@@ -41,7 +41,9 @@ class Wave(NamedTuple):
 
     def only(self, row: int) -> Wave:
         """One row, as a wave."""
-        return Wave(*([column[row]] for column in self))
+        return Wave(
+            [self.coords[row]], [self.in_chunk[row]], [self.in_dest[row]], [self.full[row]], [self.covers[row]]
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -210,8 +212,8 @@ class BoxPlan:
             return Wave([()], [()], [()], [True], [True])
         if self.size == 1:
             one = [(a.chunk[0], a.in_chunk[0], a.in_dest[0], a.full[0], a.covers[0]) for a in self.axes]
-            coords, in_chunk, in_dest, full, covers = zip(*one, strict=True)
-            return Wave([coords], [in_chunk], [in_dest], [all(full)], [all(covers)])
+            coords, in_chunk, in_dest, fulls, covereds = zip(*one, strict=True)
+            return Wave([coords], [in_chunk], [in_dest], [all(fulls)], [all(covereds)])
         picks = [p.tolist() for p in self._picks(rows)]
         columns = list(zip(self.axes, picks, strict=True))
         full = [all(row) for row in zip(*([a.full[i] for i in p] for a, p in columns), strict=True)]

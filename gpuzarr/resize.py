@@ -68,6 +68,6 @@ def stored_keys(stored: StoredArray) -> Iterator[str]:
         return
     total = np.prod([float(n) for n in stored.grid.counts])
     if total > MOST_KEYS:
-        raise LimitError(f"{stored.store} cannot list, and the array has {total:.0f} chunks; at most {MOST_KEYS} are tried")
+        raise LimitError(f"{stored.store} cannot list, and of {total:.0f} chunks at most {MOST_KEYS} are tried")
     for place in product(*map(range, stored.grid.counts)):
         yield from stored.keys([place])

@@ -8,8 +8,9 @@ points stay boxes; everything else becomes coordinates.
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
-import numpy.typing as npt
 
 from gpuzarr.errors import SelectionError
 from gpuzarr.indices import EMPTY, Indices, Points, Span, axis_of, frozen
@@ -85,7 +86,7 @@ def _at(entry: Span | Points, flip: bool, places: Indices | None) -> Indices:
     return entry.indices[places] if isinstance(entry, Points) else entry.start + entry.step * places
 
 
-def _pick(array: npt.NDArray[np.int64], box: Box) -> npt.NDArray[np.int64]:
+def _pick(array: np.ndarray[Any, np.dtype[np.int64]], box: Box) -> np.ndarray[Any, np.dtype[np.int64]]:
     """What a box selects from a NumPy array."""
     for axis, (entry, flip) in enumerate(zip(box.axes, box.flips, strict=True)):
         array = array.take(_at(entry, flip, None), axis=axis)
