@@ -267,19 +267,20 @@ class FsspecStore(Store):
 
     def _find(self, prefix: str) -> builtins.list[tuple[str, dict[str, Any]]]:
         prefix = validate_prefix(prefix)
-        base = self._at(prefix) if prefix else self.path
+        base = self.fs._strip_protocol(self._at(prefix)) if prefix else self.path
         found = self._listing("find", base) or {}
         start = f"{base}/" if base else ""
         keys = []
         for name, info in found.items():
             # A prefix may match "foobar" for "foo", and directories may be listed as empty objects.
-            if name.startswith(start) and info.get("type") != "directory" and _is_key(name[len(start) :]):
-                keys.append((f"{prefix}/{name[len(start) :]}" if prefix else name[len(start) :], info))
+            below = name[len(start) :].removeprefix("" if start else "/")
+            if name.startswith(start) and info.get("type") != "directory" and _is_key(below):
+                keys.append((f"{prefix}/{below}" if prefix else below, info))
         return keys
 
     def list_dir(self, prefix: str = "") -> Iterator[str]:
         prefix = validate_prefix(prefix)
-        base = self._at(prefix) if prefix else self.path
+        base = self.fs._strip_protocol(self._at(prefix)) if prefix else self.path
         seen = {base.rstrip("/")}
         for info in self._listing("ls", base) or ():
             path = info["name"].rstrip("/")

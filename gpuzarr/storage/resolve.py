@@ -107,10 +107,10 @@ def _from_object(value: Any, mode: str | None) -> tuple[Store, str]:
 def _from_place(value: Any, mode: str | None) -> Store:
     if isinstance(value, dict):
         return MemoryStore(value)
-    if hasattr(value, "fs") and hasattr(value, "root"):  # FSMap
-        return _from_filesystem(value.fs, value.root)
     if hasattr(value, "fs") and hasattr(value, "protocol") and hasattr(value, "path"):  # UPath
         return _from_filesystem(value.fs, value.path)
+    if hasattr(value, "fs") and hasattr(value, "root"):  # FSMap
+        return _from_filesystem(value.fs, value.root)
     if isinstance(value, (str, os.PathLike)):
         return _from_path(value, mode)
     if isinstance(value, Mapping):

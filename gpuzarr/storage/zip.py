@@ -61,7 +61,7 @@ class ZipStore(Store):
             max_member_bytes=max_member_bytes,
         )
         # Also when the store is dropped or the interpreter ends: what was set is not lost for want of a `close`.
-        weakref.finalize(self, self._archive.close_in, os.getpid())
+        weakref.finalize(self, self._archive.close)
 
     def __str__(self) -> str:
         return f"zip://{self.path.as_posix()}" if self.path is not None else f"zip://<file {id(self._archive)}>"

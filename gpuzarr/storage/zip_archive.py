@@ -10,6 +10,7 @@ import shutil
 import stat
 import threading
 import time
+import weakref
 from collections.abc import Hashable, Sequence
 from pathlib import Path
 from typing import IO
@@ -55,6 +56,7 @@ class Archive:
             self._open_path(self._target, mode)
         else:
             self._open_file(self._target, mode)
+        _archives.add(self)
 
     def __str__(self) -> str:
         return str(self._target)
@@ -159,11 +161,11 @@ class Archive:
             self._check_open(key)
             if only_new and (key in self._documents or key in self._members):
                 return False
+            self._dirty = True
             if key.rpartition("/")[2] in _DOCUMENTS:
                 self._documents[key] = value
             else:
                 self._append(key, value)
-            self._dirty = True
             self._repeated.pop(key, None)
             return True
 
@@ -217,10 +219,17 @@ class Archive:
 
     # ---- the end
 
-    def close_in(self, process: int) -> None:
-        """`close`, unless this is a fork of the process that opened the archive."""
-        if os.getpid() == process:
-            self.close()
+    def leave_to_parent(self) -> None:
+        """In a forked child: reading goes on, but an archive that is being written is the parent's to finish."""
+        self._lock = threading.RLock()
+        if self._dirty:
+            self._closed = True
+            self._temporary = None
+            self._detach_writer()
+
+    def _detach_writer(self) -> None:
+        if self._writer is not None:
+            self._writer.fp = None  # else it would write the archive's end when it is collected
 
     def close(self) -> None:
         """Finish the archive and put it in its place; where that fails, the old one stands."""
@@ -234,6 +243,7 @@ class Archive:
                 raise StoreWriteError(f"cannot finish {self}: {error}") from error
             finally:
                 self._closed = True
+                self._detach_writer()
                 if self._file is not None and isinstance(self._target, Path):
                     self._file.close()
                 if self._temporary is not None:
@@ -288,3 +298,12 @@ class Archive:
         finally:
             old_file.close()
             old_path.unlink(missing_ok=True)
+
+
+def _after_fork_in_child() -> None:
+    for archive in _archives:
+        archive.leave_to_parent()
+
+
+_archives: weakref.WeakSet[Archive] = weakref.WeakSet()
+os.register_at_fork(after_in_child=_after_fork_in_child)

@@ -129,7 +129,7 @@ class StoreContract:
 
     def test_limit(self, filled: Store) -> None:
         assert bytes(filled.get("foo/c/0/0", limit=6)) == b"abcdef"
-        with pytest.raises(LimitError, match="foo/c/0/0.* 6 bytes"):
+        with pytest.raises(LimitError, match=r"foo/c/0/0.* 6 bytes"):
             filled.get("foo/c/0/0", limit=5)
 
     # ---- many at once
