@@ -439,7 +439,7 @@ def test_fill_refused_in_v3(name, stored):
         ([["a", ">i2"], ["b", "<f4"]], None, "AAEAAMA/", "00010000c03f"),
         ([["a", ">i2"], ["b", "<f4"]], None, 0, "000000000000"),
         ("|O", "vlen-utf8", "x", "78"),
-        ("|O", "vlen-utf8", 0, ""),
+        ("|O", "vlen-utf8", 0, b"0".hex()),
         ("|O", "vlen-utf8", 1.5, b"1.5".hex()),
         ("|O", "vlen-bytes", "AQI=", "0102"),
         ("|O", "vlen-bytes", 0, ""),

@@ -48,8 +48,9 @@ class String(_Variable):
 
     def fill_from_json(self, value: Any, zarr_format: int) -> str:
         if zarr_format == 2 and isinstance(value, (int, float)) and not isinstance(value, bool):
-            # zarr-python 2 stored 0 where the user named no fill value; text it never was.
-            return "" if value == 0 else str(value)
+            # zarr-python 2 stored 0 where the user named no fill value. What zarr-python 3 and zarrs make of it
+            # differs ("0" or ""); we read as zarr-python does.
+            return str(value)
         if not isinstance(value, str):
             raise self.refusal(value, "a string")
         return self._text(value)
