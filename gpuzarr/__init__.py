@@ -27,6 +27,7 @@ from gpuzarr.api import (
     open_consolidated,
     open_group,
     open_like,
+    tree,
     zeros,
     zeros_like,
 )
@@ -40,7 +41,7 @@ if TYPE_CHECKING:
     from gpuzarr.copying import copy, copy_all, copy_store
     from gpuzarr.saving import load, save, save_array, save_group
     from gpuzarr.sync import ProcessSynchronizer, ThreadSynchronizer
-    from gpuzarr.talk import print_debug_info, set_format, set_log_level, tree
+    from gpuzarr.talk import print_debug_info, set_format, set_log_level
 
 # What not every program uses is imported when it is first asked for.
 _LATER = {
@@ -56,7 +57,6 @@ _LATER = {
     "save_group": "saving",
     "set_format": "talk",
     "set_log_level": "talk",
-    "tree": "talk",
 }
 
 __all__ = [

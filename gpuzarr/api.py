@@ -21,6 +21,7 @@ from gpuzarr.metadata.model import ArrayMetadata, Node
 from gpuzarr.nodes import UseConsolidated, consolidate, not_found, read_node
 from gpuzarr.opening import format_of, handle_of, place_of, refuse_anything
 from gpuzarr.options import config as options
+from gpuzarr.tree import Tree
 
 Store = Any  # whatever a user may give as a store
 
@@ -420,3 +421,9 @@ def consolidate_metadata(
         return Array(*place, node)
     place[0].check_writable(".zmetadata" if node.zarr_format == 2 else "zarr.json")
     return Group(*place, consolidate(*place, node))
+
+
+def tree(grp: Any, expand: bool | None = None, level: int | None = None) -> Tree:
+    """A drawing of a group, or of the group at a store, and what is below it."""
+    group = grp if isinstance(grp, Group) else open_group(grp, mode="r")
+    return group.tree(expand=expand, level=level)

@@ -26,7 +26,10 @@ def compressor_config(compressors: Any) -> dict[str, Any] | None:
     given = _as_list(compressors)
     if len(given) > 1:
         raise TypeError(f"Zarr format 2 has one compressor, got {len(given)}: {given!r}")
-    return numcodecs_config(given[0]) if given else None
+    config = numcodecs_config(given[0]) if given else None
+    if config is not None and config["id"] == "zstd" and not config.get("checksum", True):
+        del config["checksum"]  # as zarr-python writes it, for readers from before there was one
+    return config
 
 
 def filter_configs(filters: Any, data_type: DataType, object_codec: Any) -> tuple[dict[str, Any], ...]:

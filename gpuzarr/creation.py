@@ -206,8 +206,6 @@ def translated(arguments: Mapping[str, Any]) -> dict[str, Any]:
         if "chunks" in given:
             raise MetadataError("give one of `chunks` and `chunk_shape`, not both")
         given["chunks"] = given.pop("chunk_shape")
-    if given.get("chunks") is True:
-        given["chunks"] = "auto"
     return given
 
 

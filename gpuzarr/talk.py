@@ -1,16 +1,13 @@
-"""What gpuzarr tells about itself: versions, the log, and drawings of hierarchies."""
+"""What gpuzarr tells about itself: versions, and the log."""
 
 from __future__ import annotations
 
 import logging
 import platform
 import sys
-from typing import Any, Literal
+from typing import Literal
 
 from gpuzarr._version import __version__
-from gpuzarr.group import Group
-from gpuzarr.opening import open_group, place_of
-from gpuzarr.tree import Tree
 
 SHOWN_PACKAGES = ("numpy", "numcodecs", "google-crc32c", "fsspec", "ml_dtypes", "zfpy", "pcodec", "cupy-cuda13x")
 _logger = logging.getLogger("gpuzarr")
@@ -42,9 +39,3 @@ def set_format(log_format: str) -> None:
         _logger.addHandler(logging.StreamHandler())
     for handler in _logger.handlers:
         handler.setFormatter(logging.Formatter(fmt=log_format))
-
-
-def tree(grp: Any, expand: bool | None = None, level: int | None = None) -> Tree:
-    """A drawing of a group and what is below it; of a store too."""
-    group = grp if isinstance(grp, Group) else open_group(place_of(grp, mode="r"), "r", arguments={})
-    return group.tree(expand=expand, level=level)
