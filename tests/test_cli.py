@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import gpuzarr
-from gpuzarr.cli import main
+from gpuzarr.cli import _parser, main
 from gpuzarr.cli.demo import CASES, field
 
 DATA = np.arange(60, dtype="int32").reshape(6, 10)
@@ -105,12 +105,43 @@ def test_verify_goes_on_after_a_damaged_chunk(capsys: pytest.CaptureFixture[str]
     assert "whole/c/0/0" in err
 
 
-def test_verify_finds_a_damaged_document(capsys: pytest.CaptureFixture[str], store: Path) -> None:
-    (store / "below/partly/zarr.json").write_text("{")
+@pytest.mark.parametrize("document", ["{", '{"zarr_format": 3, "node_type": "array"}'])
+def test_a_damaged_document_hides_nothing_else(capsys: pytest.CaptureFixture[str], store: Path, document: str) -> None:
+    (store / "below/zarr.json").write_text(document)
     status, out, err = answer(capsys, "verify", store)
     assert status == 1
-    assert "1 arrays, 4 good chunks" in out
-    assert "below/partly" in err
+    assert "2 arrays, 8 good chunks, 0 corrupt, 1 cannot be opened" in out
+    assert "/below: MetadataError" in err
+
+    (verdict,) = [v for v in json.loads(answer(capsys, "verify", "--json", store)[1])["arrays"] if v["unopened"]]
+    assert (verdict["path"], verdict["good"]) == ("/below", 0)
+
+    status, out, err = answer(capsys, "tree", store)
+    assert status == 1
+    assert "partly" in out
+    assert "/below: MetadataError" in err
+    types = [node["type"] for node in json.loads(answer(capsys, "tree", "--json", store)[1])]
+    assert types == ["group", "damaged", "array", "array"]
+
+
+def test_names_are_printed_as_they_are(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    root = gpuzarr.open_group(tmp_path / "g.zarr", mode="w")
+    for name in ("datetime64[ms]", "[red]x", "bell\x07"):
+        root.create_array(name, shape=1, dtype="u1")
+    for command in ("tree", "verify"):
+        out = answer(capsys, command, tmp_path / "g.zarr")[1]
+        assert "datetime64[ms]" in out
+        assert "[red]x" in out
+        assert "bell\\x07" in out
+        assert "\x07" not in out
+
+
+def test_a_directory_of_stores(capsys: pytest.CaptureFixture[str], store: Path) -> None:
+    status, out, _ = answer(capsys, "tree", store.parent)
+    assert status == 0
+    assert "some.zarr" in out
+    assert "whole" in out
+    assert "2 arrays, 8 good chunks" in answer(capsys, "verify", store.parent)[1]
 
 
 def test_verify_shards_and_v2(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
@@ -149,11 +180,34 @@ def test_usage_errors_exit_2(capsys: pytest.CaptureFixture[str], argv: list[str]
     assert "usage: gpuzarr" in capsys.readouterr().err
 
 
-def test_storage_options_reach_the_store(capsys: pytest.CaptureFixture[str], store: Path) -> None:
-    url = f"simplecache::file://{store}/whole"
-    status, _, err = answer(capsys, "info", url, "-o", "no_such_filesystem=1")
+def test_a_url_and_its_options(capsys: pytest.CaptureFixture[str], store: Path, tmp_path: Path) -> None:
+    url, kept = f"simplecache::file://{store}/whole", tmp_path / "kept"
+    status, out, _ = answer(capsys, "verify", url, "-o", f"cache_storage={kept}")
+    assert status == 0
+    assert "1 arrays, 4 good chunks" in out
+    assert len(list(kept.iterdir())) >= 4
+
+
+def test_options_for_a_path_are_an_error(capsys: pytest.CaptureFixture[str], store: Path) -> None:
+    status, _, err = answer(capsys, "info", store, "-o", "anon=true")
     assert status == 2
-    assert err.startswith("gpuzarr: ")
+    assert err.startswith("gpuzarr: ValueError: storage_options")
+
+
+@pytest.mark.parametrize(
+    ("text", "value"), [("a=true", True), ("a=False", False), ("a=none", None), ("a=12", 12), ("a=b=c", "b=c")]
+)
+def test_option_values(text: str, value: object) -> None:
+    arguments = _parser().parse_args(["info", "x", "-o", text])
+    assert arguments.option == [("a", value)]
+
+
+def test_interrupted(monkeypatch: pytest.MonkeyPatch, store: Path) -> None:
+    def interrupt(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(gpuzarr, "open", interrupt)
+    assert main(["info", str(store)]) == 130
 
 
 def test_version(capsys: pytest.CaptureFixture[str]) -> None:

@@ -15,6 +15,8 @@ from typing import Any
 import numpy as np
 
 import gpuzarr
+from gpuzarr.cli.progress import progress
+from gpuzarr.devices import get_device
 
 REPEATS = 3  # of every read; the quickest counts
 GRAIN = 32  # the edge of the field is a multiple of it
@@ -76,13 +78,13 @@ def field(mebibytes: int) -> np.ndarray[Any, np.dtype[np.float32]]:
 def run(arguments: argparse.Namespace) -> int:
     """`gpuzarr demo`."""
     data = field(arguments.size)
-    device = _device(arguments.device)
+    device = get_device(arguments.device).name
     results = []
-    with _directory(arguments.path) as directory, _progress(not arguments.json) as step:
+    with _directory(arguments.path) as directory, progress(not arguments.json, len(CASES)) as step:
         for case in CASES:
-            step(case.name)
+            step(case.name, 0)
             results.append(measure(case, data, directory / case.name, device))
-        step("done")
+            step(case.name, 1)
     if arguments.json:
         found = {"device": device, "shape": data.shape, "nbytes": data.nbytes}
         print(json.dumps(found | {"results": [asdict(result) for result in results]}, indent=2))
@@ -156,12 +158,6 @@ def _host(array: Any) -> np.ndarray[Any, Any]:
     return array.get() if hasattr(array, "get") else np.asarray(array)  # CuPy refuses implicit conversion
 
 
-def _device(name: str) -> str:
-    from gpuzarr.devices import get_device
-
-    return str(get_device(name).name)
-
-
 @contextmanager
 def _directory(path: str | None) -> Iterator[Path]:
     if path is not None:
@@ -169,21 +165,6 @@ def _directory(path: str | None) -> Iterator[Path]:
         return
     with tempfile.TemporaryDirectory(prefix="gpuzarr-demo-") as directory:
         yield Path(directory)
-
-
-@contextmanager
-def _progress(show: bool) -> Iterator[Callable[[str], None]]:
-    """A function that moves a progress bar on to the next case."""
-    if not show:
-        yield lambda name: None
-        return
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
-
-    columns = (TextColumn("{task.description:24}"), BarColumn(), MofNCompleteColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
-        task = progress.add_task("", total=len(CASES), completed=-1)
-        yield lambda name: progress.update(task, description=name, advance=1)
 
 
 def _print(results: list[Result], data: np.ndarray[Any, Any], device: str, path: str | None) -> None:

@@ -1,87 +1,128 @@
-"""`gpuzarr info` and `gpuzarr tree`, and what they share: opening a path, walking a hierarchy."""
+"""`gpuzarr info` and `gpuzarr tree`, and what they share with `verify`: opening a path, walking a hierarchy."""
 
 from __future__ import annotations
 
 import argparse
 import json
 import os
+import sys
 from collections.abc import Iterator
 from typing import Any
 
 import gpuzarr
+from gpuzarr.errors import BaseZarrError, GpuzarrError
+from gpuzarr.storage import Store, open_store
+from gpuzarr.tree import tree_text
 
-Node = Any  # gpuzarr.Array | gpuzarr.Group
+DOCUMENTS = ("zarr.json", ".zarray", ".zgroup")
 SHOWN = 12  # entries of a directory that an error message lists
 
-
-def open_node(arguments: argparse.Namespace) -> Node:
-    """The node at the path on the command line, read-only. Raises NodeNotFoundError."""
-    options = dict(arguments.option) or None
-    return gpuzarr.open(arguments.path, mode="r", storage_options=options)
+Found = tuple[str, gpuzarr.Array | gpuzarr.Group | Exception]  # path, and the node or why it cannot be opened
 
 
-def walk(node: Node) -> Iterator[tuple[str, Node]]:
-    """The node itself as "/", then what is below it, by path."""
+def the_store(arguments: argparse.Namespace) -> Store:
+    """The store at the path on the command line, read-only."""
+    try:
+        return open_store(arguments.path, mode="r", storage_options=dict(arguments.option) or None)[0]
+    except TypeError as error:  # options that do not belong to this kind of path
+        raise ValueError(error) from error
+
+
+def walk(store: Store) -> Iterator[Found]:
+    """Every node of a store by path, the root as "/", found by listing all keys.
+
+    So a node is found whatever is wrong with those above it. NodeNotFoundError where there is no node at all.
+    """
+    if not store.supports_listing:
+        yield from members(gpuzarr.open(store, mode="r"))
+        return
+    places = {key.rpartition("/")[0] for key in store.list() if key.rpartition("/")[2] in DOCUMENTS}
+    if not places:
+        gpuzarr.open(store, mode="r")
+    for path in sorted(places, key=lambda path: path.split("/") if path else []):
+        try:
+            yield "/" + path, gpuzarr.open(store, mode="r", path=path, use_consolidated=False)
+        except (GpuzarrError, OSError) as error:
+            yield "/" + path, error
+
+
+def members(node: gpuzarr.Array | gpuzarr.Group) -> Iterator[Found]:
+    """A node as "/", and all below it as its group says."""
     yield "/", node
     if isinstance(node, gpuzarr.Group):
-        for path, member in sorted(node.members(max_depth=None), key=lambda item: item[0].split("/")):
-            yield "/" + path.strip("/"), member
-
-
-def describe(path: str, node: Node) -> dict[str, Any]:
-    """What is known of a node without reading a chunk, as JSON."""
-    is_array = isinstance(node, gpuzarr.Array)
-    found: dict[str, Any] = {"path": path, "type": "array" if is_array else "group"}
-    if is_array:
-        found |= {
-            "shape": list(node.shape),
-            "dtype": str(node.dtype),
-            "chunks": _plain(node.chunks),
-            "shards": _plain(node.shards),
-            "nbytes": int(node.nbytes),
-        }
-    return found
+        for path, member in node.members(max_depth=None):
+            yield "/" + path, member
 
 
 def info(arguments: argparse.Namespace) -> int:
     """`gpuzarr info PATH`."""
-    node = open_node(arguments)
+    node = gpuzarr.open(the_store(arguments), mode="r")
     if not arguments.json:
-        print(node.info)
+        print(node.info_complete())
         return 0
-    found = describe(arguments.path, node)
+    described = describe(arguments.path, node)
     if isinstance(node, gpuzarr.Array):
-        found["nbytes_stored"] = int(node.nbytes_stored)
-    print(json.dumps(found | {"metadata": node.metadata.to_dict()}, indent=2, default=str))
+        described["nbytes_stored"] = int(node.nbytes_stored)
+    print(json.dumps(described | {"metadata": node.metadata.to_dict()}, indent=2, default=str))
     return 0
 
 
 def tree(arguments: argparse.Namespace) -> int:
     """`gpuzarr tree PATH`."""
-    node = open_node(arguments)
+    store = the_store(arguments)
+    try:  # listing the groups only is much quicker than listing every chunk
+        found = list(members(gpuzarr.open(store, mode="r")))
+    except BaseZarrError:
+        found = list(walk(store))
     if arguments.json:
-        print(json.dumps([describe(path, member) for path, member in walk(node)], indent=2))
-    elif isinstance(node, gpuzarr.Group):
-        print(node.tree())
+        print(json.dumps([describe(path, node) for path, node in found], indent=2))
+    elif len(found) == 1 and isinstance(found[0][1], gpuzarr.Array):
+        print(f"/ {found[0][1].shape} {found[0][1].dtype}")
     else:
-        print(f"/ {tuple(node.shape)} {node.dtype}")
-    return 0
+        print(tree_text((_drawn(*each) for each in found), max_nodes=sys.maxsize), end="")
+    damaged = [(path, node) for path, node in found if isinstance(node, Exception)]
+    for path, error in damaged:
+        print(printable(f"{path}: {type(error).__name__}: {error}"), file=sys.stderr)
+    return 1 if damaged else 0
+
+
+def describe(path: str, node: gpuzarr.Array | gpuzarr.Group | Exception) -> dict[str, Any]:
+    """What is known of a node without reading a chunk, as JSON."""
+    if isinstance(node, Exception):
+        return {"path": path, "type": "damaged", "error": f"{type(node).__name__}: {node}"}
+    if isinstance(node, gpuzarr.Group):
+        return {"path": path, "type": "group"}
+    return {
+        "path": path,
+        "type": "array",
+        "shape": node.shape,
+        "dtype": str(node.dtype),
+        "chunks": node.chunks,
+        "shards": node.shards,
+        "nbytes": int(node.nbytes),
+    }
 
 
 def what_is_there(path: str) -> str:
-    """The end of an error message about `path`: what the nearest existing directory holds."""
-    if path is None or "://" in path:
-        return ""
+    """The end of an error message about a local path that does not exist: what the nearest directory holds."""
     place = os.path.abspath(path)
-    missing = not os.path.lexists(place)
+    if "://" in path or os.path.lexists(place):
+        return ""
     while not os.path.lexists(place):
         place = os.path.dirname(place)
     if not os.path.isdir(place):
         return f"\n{place} is a file"
     names = sorted(name + "/" * os.path.isdir(os.path.join(place, name)) for name in os.listdir(place))
-    listed = ", ".join(names[:SHOWN]) + (f", ... ({len(names)} in all)" if len(names) > SHOWN else "")
-    return f"\n{place} {'is the nearest that exists; it' if missing else ''} holds: {listed or 'nothing'}"
+    listed = ", ".join(names[:SHOWN]) + (f" and {len(names) - SHOWN} more" if len(names) > SHOWN else "")
+    return f"\n{place} is there; it holds {listed or 'nothing'}"
 
 
-def _plain(chunks: Any) -> Any:
-    return None if chunks is None else [list(c) if isinstance(c, tuple) else int(c) for c in chunks]
+def printable(text: str) -> str:
+    """Names and messages come from the store, and must not drive the terminal."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
+def _drawn(path: str, node: gpuzarr.Array | gpuzarr.Group | Exception) -> Any:
+    if isinstance(node, gpuzarr.Array):
+        return path, "array", node.shape, node.dtype
+    return path, "group", None, None

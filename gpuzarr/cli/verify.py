@@ -1,27 +1,28 @@
 """`gpuzarr verify`: read and check every chunk of every array of a store.
 
-A chunk that is absent is no fault (it stands for the fill value) and is only counted. A damaged chunk, or one that
-the store fails to give, is reported and the check goes on with the next.
+A chunk that is absent is no fault (it stands for the fill value) and is only counted. What is damaged, or what the
+store fails to give, is reported, and the check goes on with the next. Where an array is sharded, shards are counted.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import math
 import sys
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
-from typing import Any
 
 import gpuzarr
-from gpuzarr.cli.inspect import open_node, walk
-from gpuzarr.errors import ChunkNotFoundError
+from gpuzarr.cli.inspect import printable, the_store, walk
+from gpuzarr.cli.progress import Step, progress
 
 LISTED = 20  # findings that are printed for one array; all are in the JSON
 
 
 @dataclass
 class Finding:
-    """One chunk that could not be read."""
+    """One chunk, or shard, that could not be read."""
 
     key: str
     error: str
@@ -30,60 +31,78 @@ class Finding:
 
 @dataclass
 class Verdict:
-    """What was found in one array."""
+    """What was found in one array. `unopened` says why a node cannot even be opened; nothing is counted then."""
 
     path: str
     good: int = 0
     missing: int = 0
     corrupt: int = 0
     findings: list[Finding] = field(default_factory=list)
+    unopened: str | None = None
 
-    def add(self, key: str, error: Exception | None) -> None:
-        """Count one chunk."""
-        if error is None:
-            self.good += 1
-        elif isinstance(error, ChunkNotFoundError):
-            self.missing += 1
-        else:
-            self.corrupt += 1
-            self.findings.append(Finding(key, type(error).__name__, str(error)))
+    @property
+    def sound(self) -> bool:
+        """Whether all that is stored was read."""
+        return not self.corrupt and self.unopened is None
 
 
 def run(arguments: argparse.Namespace) -> int:
     """`gpuzarr verify PATH`."""
-    nodes = list(walk(open_node(arguments)))
-    verdicts = [check(path, node) for path, node in nodes if isinstance(node, gpuzarr.Array)]
+    verdicts = []
+    with progress(not arguments.json) as step:
+        for path, node in walk(the_store(arguments)):
+            if isinstance(node, Exception):
+                verdicts.append(Verdict(path, unopened=f"{type(node).__name__}: {node}"))
+            elif isinstance(node, gpuzarr.Array):
+                verdicts.append(check(path, node, step))
     if arguments.json:
         print(json.dumps({"path": arguments.path, "arrays": [asdict(verdict) for verdict in verdicts]}, indent=2))
     else:
         _print(verdicts)
-    return 1 if any(verdict.corrupt for verdict in verdicts) else 0
+    return 0 if all(verdict.sound for verdict in verdicts) else 1
 
 
-def check(path: str, array: Any) -> Verdict:
+def check(path: str, array: gpuzarr.Array, step: Step) -> Verdict:
     """Read every chunk of one array."""
     verdict = Verdict(path)
+    step(path, 0)
     for key, error in array.check_chunks():
-        verdict.add(key, error)
+        if error is None:
+            verdict.good += 1
+        else:
+            verdict.corrupt += 1
+            verdict.findings.append(Finding(key, type(error).__name__, str(error)))
+        step(path, 1)
+    verdict.missing = math.prod(array.write_grid.counts) - verdict.good - verdict.corrupt
     return verdict
 
 
 def _print(verdicts: list[Verdict]) -> None:
     from rich.console import Console
     from rich.table import Table
+    from rich.text import Text
 
     table = Table("array", box=None, pad_edge=False)
     for name in ("good", "missing", "corrupt"):
         table.add_column(name, justify="right")
     for verdict in verdicts:
         counts = [str(n) for n in (verdict.good, verdict.missing, verdict.corrupt)]
-        table.add_row(verdict.path, *counts, style="red" if verdict.corrupt else None)
-    Console().print(table)
+        cells = counts if verdict.unopened is None else ["", "", "unopened"]
+        table.add_row(Text(printable(verdict.path)), *cells, style=None if verdict.sound else "red")
+    Console(soft_wrap=True).print(table)
     for verdict in verdicts:
-        for finding in verdict.findings[:LISTED]:
-            print(f"{verdict.path}: {finding.error}: {finding.message}", file=sys.stderr)
-        if len(verdict.findings) > LISTED:
-            print(f"{verdict.path}: and {len(verdict.findings) - LISTED} more (see --json)", file=sys.stderr)
-    corrupt = sum(verdict.corrupt for verdict in verdicts)
-    chunks = sum(verdict.good for verdict in verdicts)
-    print(f"{len(verdicts)} arrays, {chunks} good chunks, {corrupt} corrupt")
+        for line in _complaints(verdict):
+            print(printable(f"{verdict.path}: {line}"), file=sys.stderr)
+    arrays = sum(verdict.unopened is None for verdict in verdicts)
+    good, corrupt = (sum(getattr(verdict, name) for verdict in verdicts) for name in ("good", "corrupt"))
+    unopened = f", {len(verdicts) - arrays} cannot be opened" if arrays < len(verdicts) else ""
+    print(f"{arrays} arrays, {good} good chunks, {corrupt} corrupt{unopened}")
+
+
+def _complaints(verdict: Verdict) -> Iterator[str]:
+    if verdict.unopened is not None:
+        yield verdict.unopened
+    for finding in verdict.findings[:LISTED]:
+        yield f"{finding.error}: {finding.message}"
+    if len(verdict.findings) > LISTED:
+        yield f"and {len(verdict.findings) - LISTED} more (see --json)"

@@ -1,0 +1,25 @@
+"""A progress bar on the error output, gone when the work is done; nothing at all where that is no terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+Step = Callable[[str, int], None]  # what is being done now, and how many units are over since the last call
+
+
+@contextmanager
+def progress(show: bool, total: int | None = None) -> Iterator[Step]:
+    """A bar over `total` units; without a total it only says what is being done and how many units are over."""
+    if not show:
+        yield lambda what, units: None
+        return
+    from rich.console import Console
+    from rich.markup import escape
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+    console = Console(stderr=True)
+    columns = (BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TextColumn("{task.description}"))
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
+        task = bar.add_task("", total=total)
+        yield lambda what, units: bar.update(task, description=escape(what), advance=units)
