@@ -70,7 +70,7 @@ def array_metadata(
     if not _is_auto(compressor):
         if not _is_auto(compressors):
             raise MetadataError("give one of `compressor` and `compressors`, not both")
-        compressors = () if compressor is None else (compressor,)
+        compressors = compressor if compressor is None or isinstance(compressor, tuple | list) else (compressor,)
     extent = parse_shape(shape)
     stored_attributes = as_json(attributes or {})
     encoding = key_encoding(chunk_key_encoding, dimension_separator, zarr_format)
@@ -303,7 +303,10 @@ def default_serializer(data_type: DataType) -> Codec:
 def _sharding(inner: tuple[int, ...], chain: tuple[NamedConfig, ...], shards: Any) -> Codec:
     chosen = shards if isinstance(shards, Mapping) else {}
     location = chosen.get("index_location", "end")
-    index = chosen.get("index_codecs") or [{"name": "bytes", "configuration": {"endian": "little"}}, {"name": "crc32c"}]
+    index = [as_codec(codec).to_dict() for codec in chosen.get("index_codecs") or ()] or [
+        {"name": "bytes", "configuration": {"endian": "little"}},
+        {"name": "crc32c"},
+    ]
     return codec_from(
         {
             "name": "sharding_indexed",
