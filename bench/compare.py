@@ -10,6 +10,7 @@ Prints seconds and ratios, writes JSON and, with --plot, a picture. See bench/RE
 from __future__ import annotations
 
 import argparse
+import os
 import shutil
 import subprocess
 import sys
@@ -103,14 +104,16 @@ class Store:
 def fresh(*arguments: str) -> str:
     """What bench/fresh.py prints."""
     command = [sys.executable, str(HERE / "fresh.py"), *arguments]
-    return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
+    # Installed packages are compiled; a source tree is too, after its first import, unless the environment forbids it.
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+    return subprocess.run(command, check=True, capture_output=True, text=True, env=environment).stdout.strip()
 
 
 def import_times(contenders: list[Contender], rounds: int) -> dict[str, float]:
     """Seconds of the quickest import of each contender's modules in a fresh process, NumPy's included."""
     modules = {"numpy": ("numpy",)} | {c.name: c.modules for c in contenders if c.name != FUSED}
     turns = {name: (lambda m=m: float(fresh("import", *m))) for name, m in modules.items()}
-    return {name: min(times) for name, times in take_turns(turns, rounds).items()}
+    return {name: min(times) for name, times in take_turns(turns, 2 * rounds).items()}
 
 
 def measure(store: Store, cell: Cell, contenders: list[Contender], rounds: int) -> report.Row:
