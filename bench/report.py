@@ -68,7 +68,7 @@ def line(row: Row) -> str:
 def summary(results: Results) -> str:
     """Geometric means by question, the cells where a rival is quicker, imports, memory."""
     lines = ["", f"{results.size} MiB of float32, zarr v{results.zarr_format}, {host()['cpu']}, {CORES} cores", ""]
-    if OURS in results.names:
+    if OURS in results.names and results.rows:
         lines += _means(results)
         behind = sorted((r, str(row.cell)) for row in results.rows if _timed(row) and (r := row.ratio() or 9) < 1)
         lines += ["", "a rival is quicker in: " + ("; ".join(f"{c} ({r:.2f}x)" for r, c in behind) or "no cell")]
