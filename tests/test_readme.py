@@ -8,6 +8,11 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
+import pytest
+
+import gpuzarr
+
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
 
@@ -32,6 +37,15 @@ def test_the_quick_start_runs_as_it_stands(tmp_path: Path) -> None:
     assert done.stdout.splitlines()[0] == "[[10000. 10001. 10002. 10003. 10004.]"
     assert "temperature" in done.stdout
     assert done.stdout.splitlines()[-1] == "272.0"
+
+
+def test_the_error_is_the_one_that_is_shown(tmp_path: Path) -> None:
+    array = gpuzarr.create_array(tmp_path / "a.zarr", data=np.arange(10_000.0), chunks=5000, compressors=None)
+    chunk = tmp_path / "a.zarr/c/1"
+    chunk.write_bytes(chunk.read_bytes()[:-4])
+    with pytest.raises(gpuzarr.errors.CorruptChunkError) as found:
+        array[:]
+    assert f"{found.value}\n" in blocks("text")
 
 
 def test_the_links_lead_somewhere() -> None:
