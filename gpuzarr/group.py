@@ -33,6 +33,7 @@ from gpuzarr.nodes import (
     make_node,
     normalize_path,
     not_found,
+    parents,
     read_group,
     read_node,
     write_metadata,
@@ -459,7 +460,8 @@ class Group:
         if form not in (None, self.metadata.zarr_format):
             raise ValueError(f"a Zarr format {self.metadata.zarr_format} group has no members of format {form}")
         arguments.pop("storage_options", None)
-        handle = {name: arguments.pop(name) for name in HANDLE if arguments.get(name) is not None}
+        given = {name: arguments.pop(name, None) for name in HANDLE}
+        handle = {name: value for name, value in given.items() if value is not None}
         made = make(
             self.store, path, zarr_format=self.metadata.zarr_format, handle={**self._handle, **handle}, **arguments
         )
@@ -471,7 +473,9 @@ class Group:
         known = self.metadata.consolidated
         if known is not None:
             start = len(self.path) + 1 if self.path else 0
-            self.metadata = self.metadata.with_consolidated({**known, made.path[start:]: made.metadata})
+            path = made.path[start:]
+            above = {group: GroupMetadata(self.metadata.zarr_format) for group in parents(path)[1:]}
+            self.metadata = self.metadata.with_consolidated({**above, **known, path: made.metadata})
 
     def _forget(self, path: str) -> None:
         known = self.metadata.consolidated
