@@ -209,7 +209,8 @@ class BoxPlan:
     def wave(self, rows: Rows) -> Wave:
         """These rows."""
         if not self.axes:
-            return Wave([()], [()], [()], [True], [True])
+            # Not (), which gives a scalar where NumPy should give a view.
+            return Wave([()], [(Ellipsis,)], [(Ellipsis,)], [True], [True])
         if self.size == 1:
             one = [(a.chunk[0], a.in_chunk[0], a.in_dest[0], a.full[0], a.covers[0]) for a in self.axes]
             coords, in_chunk, in_dest, fulls, covereds = zip(*one, strict=True)

@@ -243,7 +243,7 @@ def _deliver_cached(
     for n, i in enumerate(absent):
         shape = chain.spec.shape if stored.sharding is not None else stored.grid.chunk_shape(wave.coords[i])
         chunk = held[i] = stored.device.empty(shape, chain.spec.dtype)
-        whole = Wave([wave.coords[i]], [()], [()], [True], [True])
+        whole = Wave([wave.coords[i]], [(...,)], [(...,)], [True], [True])
         one = chain.for_shape(shape)
         deliver(one, whole, _named(name, i), encoded.only(n), chunk, stored.fill, lane, stored.missing_is_error)
         cache.put(wave.coords[i], chunk, generation)

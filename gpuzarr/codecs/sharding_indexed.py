@@ -194,10 +194,10 @@ class ShardingCodec(ArrayBytesCodec):
         inner = self.inner_chain(spec).encoded_limit * prod(self.counts(spec))
         return max(inner + self.index_size(self.counts(spec)), int(config.get("array.max_chunk_bytes")))
 
-    def _parts(self, spec: ChunkSpec) -> Iterable[tuple[slice, ...]]:
+    def _parts(self, spec: ChunkSpec) -> Iterable[tuple[Any, ...]]:
         counts = self.counts(spec)
         edges = [[slice(i * c, (i + 1) * c) for i in range(n)] for n, c in zip(counts, self.chunk_shape, strict=True)]
-        return product(*edges)
+        return product(*edges, [Ellipsis])  # with the last, NumPy gives a view where there are no axes, too
 
     def encode(self, chunk: np.ndarray[Any, Any], spec: ChunkSpec, write_empty: bool = False) -> Buffer:
         inner = self.inner_chain(spec)
@@ -273,7 +273,7 @@ def _write_order(counts: tuple[int, ...], order: WriteOrder) -> tuple[int, ...]:
         return tuple(range(total))
     # Bits of the coordinates, interleaved from the lowest up, the first axis lowest; an axis that has run out of
     # bits is passed over.
-    coords = np.indices(counts).reshape(len(counts), -1)
+    coords = np.indices(counts).reshape(len(counts), total)
     code = np.zeros(total, np.uint64)
     place = 0
     widths = [(n - 1).bit_length() for n in counts]
