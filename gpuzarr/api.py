@@ -231,7 +231,9 @@ def _make(
     given["zarr_format"] = format_of(given)
     handle = handle_of(given)
     made: Array = make(*place, overwrite=overwrite or mode == "w", handle=handle, **given)
-    return Array(made.store.with_read_only(True), made.path, made.metadata, **handle) if read_only else made
+    if not read_only:
+        return made
+    return Array(made.store.with_read_only(True), made.path, made.metadata, config=made.config, **handle)
 
 
 def array(data: Any, **arguments: Any) -> Array:

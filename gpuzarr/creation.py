@@ -28,7 +28,7 @@ HANDLE = ("device", "synchronizer", "chunk_store", "cache_bytes")
 """What says how an array is opened, not what is stored."""
 CHAIN = ("filters", "serializer", "compressors")
 NONE_MEANS_NONE = {"shards", "filters", "compressors"}  # for other arguments None is "not given"
-NONE_IS_NO_CODEC = {"compressor", "compressors"}  # the same, for the older spellings
+NONE_SAYS_NONE = {"shards", "compressor", "compressors"}  # the same, for the older spellings
 IGNORED = {"cache_metadata", "cache_attrs", "meta_array", "synchronizer", "chunk_store", "read_only", "storage_options"}
 REPLACES = {"codecs": CHAIN, "compressor": ("compressors",), "dimension_separator": ("chunk_key_encoding",)}
 """What makes an argument of the source give way."""
@@ -200,7 +200,7 @@ def translated(arguments: Mapping[str, Any]) -> dict[str, Any]:
 
     TypeError where chunks are given twice.
     """
-    given = {k: v for k, v in arguments.items() if k not in IGNORED and (v is not None or k in NONE_IS_NO_CODEC)}
+    given = {k: v for k, v in arguments.items() if k not in IGNORED and (v is not None or k in NONE_SAYS_NONE)}
     given = {k: v for k, v in given.items() if not (isinstance(v, str) and v == "auto" and k in REPLACES)}
     if "chunk_shape" in given:
         if "chunks" in given:
