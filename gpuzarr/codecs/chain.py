@@ -10,12 +10,13 @@ that is not here).
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from ctypes import memmove
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from gpuzarr.codecs.contract import ArrayArrayCodec, ArrayBytesCodec, BytesBytesCodec, ChunkSpec, Codec, Decoder
-from gpuzarr.codecs.engines.memory import Buffer, address, memory_at, octets, size_of, writable_address
+from gpuzarr.codecs.engines.memory import Buffer, address, memory_at, size_of, writable_address
 from gpuzarr.codecs.registry import codec_from_config
 from gpuzarr.errors import CorruptChunkError, GpuzarrError, MetadataError
 from gpuzarr.metadata.model import ArrayMetadata
@@ -107,7 +108,7 @@ class CodecChain:
     @property
     def sharding(self) -> ShardingCodec | None:
         """The sharding codec, where the chain is nothing else and inner chunks can be read by byte range."""
-        alone = not self.array_codecs and not self.bytes_codecs and self.serializer.name == "sharding_indexed"
+        alone = not self.array_codecs and not self.bytes_codecs and self.serializer.holds_chunks
         return self.serializer if alone else None  # type: ignore[return-value]
 
     def for_shape(self, shape: tuple[int, ...]) -> CodecChain:
@@ -137,7 +138,8 @@ class CodecChain:
         """
         for codec, spec in zip(self.array_codecs, self._specs, strict=False):
             chunk = codec.encode(chunk, spec)
-        data = self.serializer.encode(chunk, self._specs[-1], **({"write_empty": True} if write_empty else {}))
+        more = {"write_empty": True} if write_empty and self.serializer.holds_chunks else {}
+        data = self.serializer.encode(chunk, self._specs[-1], **more)
         for step in self.bytes_codecs:
             data = step.encode(data)
         return data
@@ -200,24 +202,21 @@ class CodecChain:
             return self._no_landing, self._no_landing
         nbytes = self.spec.nbytes
         assert nbytes is not None
+        decode: Decoder
         if not self.bytes_codecs:
-            return _copy, _address_copy(nbytes)
-        decode = self.bytes_codecs[0].decoder(nbytes)
-        if len(self.bytes_codecs) > 1:
-            unwrap, last = self._unwrap(1), decode
-
-            def decode(source: int | bytes, size: int, destination: int) -> None:
-                inner = unwrap(memory_at(source, size))
-                last(address(inner), size_of(inner), destination)
-
-        guarded = self._guarded(decode)
+            decode = _address_copy(nbytes)
+        else:
+            decode = self.bytes_codecs[0].decoder(nbytes)
+            if len(self.bytes_codecs) > 1:
+                decode = _after(self._unwrap(1), decode)
+            decode = self._guarded(decode)
 
         def into(data: Buffer, out: Buffer) -> None:
             if size_of(out) != nbytes:
                 raise ValueError(f"destination of {size_of(out)} bytes for a chunk of {nbytes}")
-            guarded(address(data), size_of(data), writable_address(out))
+            decode(address(data), size_of(data), writable_address(out))
 
-        return into, guarded
+        return into, decode
 
     def _guarded(self, decode: Decoder) -> Decoder:
         """`decode`, with what it does not foresee turned into CorruptChunkError."""
@@ -280,17 +279,20 @@ def _step(codec: BytesBytesCodec, size: int | None, limit: int) -> Callable[[Buf
     return exact
 
 
-def _copy(data: Buffer, out: Buffer) -> None:
-    source, target = octets(data), octets(out)
-    if source.size != target.size:
-        raise CorruptChunkError("wrong size", codec="bytes", expected=target.size, got=source.size)
-    target[:] = source
+def _after(unwrap: Callable[[Buffer], Buffer], last: Decoder) -> Decoder:
+    """The outer steps, then the innermost."""
+
+    def decode(source: int | bytes, size: int, destination: int) -> None:
+        inner = unwrap(memory_at(source, size))
+        last(address(inner), size_of(inner), destination)
+
+    return decode
 
 
 def _address_copy(nbytes: int) -> Decoder:
     def copy(source: int | bytes, size: int, destination: int) -> None:
         if size != nbytes:
             raise CorruptChunkError("wrong size", codec="bytes", expected=nbytes, got=size)
-        memory_at(destination, nbytes, writable=True)[:] = memory_at(source, nbytes)
+        memmove(destination, source, nbytes)
 
     return copy

@@ -149,6 +149,7 @@ class ArrayBytesCodec(Codec):
     """array -> bytes."""
 
     kind = Kind.ARRAY_TO_BYTES
+    holds_chunks: ClassVar[bool] = False  # a shard: what it holds is read by chunk, and `encode` takes `write_empty`
 
     @abstractmethod
     def encoded_size(self, spec: ChunkSpec) -> int | None:

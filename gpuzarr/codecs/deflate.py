@@ -36,7 +36,7 @@ def inflate(data: Any, limit: int, wbits: int, codec: str) -> bytes:
             if not stream.eof:
                 raise CorruptChunkError("the stream is cut short", codec=codec, expected=limit, got=got)
             rest = stream.unused_data
-            if not rest or not rest.strip(b"\0"):  # gzip allows zero padding behind the last member
+            if not rest or (wbits == GZIP and not rest.strip(b"\0")):  # gzip allows zero padding at the end
                 return pieces[0] if len(pieces) == 1 else b"".join(pieces)
             if wbits != GZIP:
                 raise CorruptChunkError(f"{len(rest)} bytes behind the stream", codec=codec)

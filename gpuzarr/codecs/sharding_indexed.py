@@ -47,6 +47,7 @@ class ShardingCodec(ArrayBytesCodec):
     shards; it is not recorded."""
 
     name = "sharding_indexed"
+    holds_chunks = True
 
     chunk_shape: tuple[int, ...]
     codecs: tuple[Codec, ...]

@@ -61,13 +61,14 @@ class Numcodec(Codec):
         try:
             return numcodecs.get_codec({"id": self.codec_id, **self.config})
         except ImportError as error:
-            raise self._missing() from error
+            raise self.missing() from error
         except Exception as error:
             if "codec not available" in str(error) or type(error).__name__ == "UnknownCodecError":
-                raise self._missing() from error
+                raise self.missing() from error
             raise MetadataError(f"codec {self.name!r}: {error}") from error
 
-    def _missing(self) -> UnknownCodecError:
+    def missing(self) -> UnknownCodecError:
+        """The error for a package that is not installed."""
         return UnknownCodecError(f"codec {self.name!r} needs the package {self.package or 'numcodecs'!r}")
 
     def safely(self, call: Callable[..., T], *arguments: Any) -> T:
