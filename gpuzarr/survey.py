@@ -24,7 +24,7 @@ class Count(int):
 
 def stored_bytes(store: Store, path: str) -> int:
     """Bytes of all objects under a path."""
-    return sum(store.size(key) or 0 for key in store.list(path))
+    return sum(size for _, size in store.list_sizes(path))
 
 
 def _stored_places(stored: StoredArray) -> Iterator[tuple[str, tuple[int, ...]]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import gc
 import multiprocessing
 import os
 import signal
@@ -230,6 +231,7 @@ def test_no_descriptor_is_left_open(store: LocalStore, root: Path) -> None:
         store.set("a/k/below", b"")
     store.delete_prefix("a")
     list(store.list())
+    gc.collect()  # versions of young files hold them open
     assert len(os.listdir("/proc/self/fd")) == before
 
 
@@ -520,3 +522,16 @@ def test_flock_stands_in_where_there_are_no_ofd_locks(store: LocalStore, monkeyp
         assert child == 1
     with store.lock("k", timeout=0.05):
         pass
+
+
+def test_the_inode_of_a_young_file_is_not_given_away_while_its_version_is_held(tmp_path: Path) -> None:
+    store = LocalStore(tmp_path)
+    reused = 0
+    for _ in range(50):  # without the pin the file system gives the same inode again in nearly every round
+        store.set("k", b"A")
+        pieces = store.get_ranges("k", [Span(0, 1)])
+        assert pieces is not None
+        store.set("k", b"B")
+        store.set("k", b"C")
+        reused += (tmp_path / "k").stat().st_ino == pieces.version[0]  # type: ignore[index]
+    assert reused == 0

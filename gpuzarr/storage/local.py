@@ -17,7 +17,7 @@ import stat
 from collections.abc import Hashable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
-from time import monotonic
+from time import monotonic, time_ns
 from typing import Literal, NoReturn
 
 from gpuzarr.errors import ObjectChangedError, ShortReadError, StoreError, StoreReadError, StoreWriteError
@@ -41,7 +41,28 @@ _READ = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK
 _ROOT = os.O_DIRECTORY | os.O_CLOEXEC | getattr(os, "O_PATH", os.O_RDONLY)
 _ABSENT = frozenset({errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG})
 _NO_HARD_LINKS = frozenset({errno.EPERM, errno.ENOTSUP, errno.EMLINK, errno.ENOSYS, errno.EXDEV})
+_YOUNG = 100_000_000  # nanoseconds
 _LONGEST_READ = 0x7FFFF000  # bytes; Linux gives no more in one call
+
+
+class _Version(tuple[int, int, int]):
+    """State of a file: inode, size, and time of its last change.
+
+    A file system may give the number of a deleted file to the next one at once, and clocks of files tick in
+    milliseconds, so a file that was just written could be replaced by another of the same state. A version of
+    such a young file therefore keeps its inode from being used again.
+    """
+
+    _pin: int | None = None
+
+    def pin(self, descriptor: int) -> None:
+        """Hold the file that is open at `descriptor`, if it is young."""
+        if time_ns() - self[2] < _YOUNG:
+            self._pin = os.dup(descriptor)
+
+    def __del__(self) -> None:
+        if self._pin is not None:
+            os.close(self._pin)
 
 
 class LocalStore(Store):
@@ -234,8 +255,10 @@ class LocalStore(Store):
             return None
         try:
             state = self._state(descriptor, key)
-            found = (state.st_ino, state.st_size, state.st_mtime_ns)
-            if version is not None and version != found:
+            found = _Version((state.st_ino, state.st_size, state.st_mtime_ns))
+            if version is None:
+                found.pin(descriptor)
+            elif version != found:
                 raise ObjectChangedError(f"{key!r} in {self} was replaced between two reads that must agree")
             buffers: list[Buffer] = []
             for i, (start, stop) in enumerate(resolve_spans(key, spans, state.st_size)):

@@ -29,7 +29,8 @@ class ZipStore(Store):
     `compression` is zipfile's, for what is written. Writing is complete when `close` returns; a store that is
     dropped without it is closed when it is collected or when the interpreter ends.
 
-    A member that an archive holds twice is refused with StoreReadError, unless `duplicates="last"`. A compressed
+    Of a member that an archive holds twice the last one counts, as every ZIP reader has it (zarr-python writes such
+    archives); `duplicates="refuse"` raises StoreReadError for it. A compressed
     member of more than `max_member_bytes` is refused with LimitError before it is inflated.
     """
 
@@ -41,7 +42,7 @@ class ZipStore(Store):
         read_only: bool | None = None,
         compression: int = ZIP_STORED,
         allowZip64: bool = True,  # noqa: N803  the name in zipfile and zarr-python
-        duplicates: Literal["refuse", "last"] = "refuse",
+        duplicates: Literal["refuse", "last"] = "last",
         max_member_bytes: int = 2 << 30,
     ) -> None:
         if mode not in ("r", "w", "a", "x"):
