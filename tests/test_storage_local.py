@@ -215,6 +215,7 @@ def test_an_equal_sized_replacement_is_another_state(store: LocalStore) -> None:
 
 
 def test_no_descriptor_is_left_open(store: LocalStore, root: Path) -> None:
+    gc.collect()  # versions of young files hold them open
     before = len(os.listdir("/proc/self/fd"))
     store.set("a/k", b"abc")
     (root / "a" / "d").mkdir()
@@ -231,7 +232,7 @@ def test_no_descriptor_is_left_open(store: LocalStore, root: Path) -> None:
         store.set("a/k/below", b"")
     store.delete_prefix("a")
     list(store.list())
-    gc.collect()  # versions of young files hold them open
+    gc.collect()
     assert len(os.listdir("/proc/self/fd")) == before
 
 
