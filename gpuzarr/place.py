@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from gpuzarr.codecs.chain import CodecChain
-from gpuzarr.codecs.engines.memory import memory_at
+from gpuzarr.codecs.engines.memory import address, memory_at
 from gpuzarr.devices import Lane
 from gpuzarr.errors import ChunkNotFoundError, CorruptChunkError
 from gpuzarr.fetch import Encoded
@@ -32,11 +32,13 @@ def deliver(
 ) -> None:
     """Decode the rows of a wave into `dest`. `name` of a row is for errors."""
     spec = chain.spec
-    through = chain.lands and not chain.plain
-    lands_here = dest.dtype == spec.dtype
+    shape, dtype, nbytes = spec.shape, spec.dtype, spec.nbytes
+    plain, through = chain.plain, chain.lands and not chain.plain
+    lands_here = dest.dtype == dtype
     decode, decode_at = chain.decode, chain.decode_addresses
+    room, base, array = encoded.room, encoded.base, np.ndarray
     if through:
-        scratch, scratch_at = lane.scratch(spec.shape, spec.dtype)
+        scratch, scratch_at = lane.scratch(shape, dtype)
     i = -1
     try:
         for source, size, in_chunk, in_dest, full in zip(
@@ -47,16 +49,20 @@ def deliver(
                 if missing_is_error:
                     raise ChunkNotFoundError(f"chunk {name(i)!r} is not in the store")
                 dest[in_dest] = fill
-            elif not through:
-                chunk = decode(memory_at(source, size))
-                dest[in_dest] = chunk if full else chunk[in_chunk]
-            elif not full:
+                continue
+            in_room = type(source) is int
+            if through:
+                if not in_room:
+                    source = address(source)
+                if full and lands_here and (target := dest[in_dest]).flags.c_contiguous:
+                    decode_at(source, size, target.__array_interface__["data"][0])
+                    continue
                 decode_at(source, size, scratch_at)
-                dest[in_dest] = scratch[in_chunk]
-            elif lands_here and (target := dest[in_dest]).flags.c_contiguous:
-                decode_at(source, size, target.__array_interface__["data"][0])
+                chunk = scratch
+            elif plain and in_room and size == nbytes:
+                chunk = array(shape, dtype, room, source - base)
             else:
-                decode_at(source, size, scratch_at)
-                dest[in_dest] = scratch
+                chunk = decode(memory_at(source, size) if in_room else source)
+            dest[in_dest] = chunk if full else chunk[in_chunk]
     except CorruptChunkError as error:
         raise error.at(name(i)) from error.__cause__

@@ -44,35 +44,55 @@ def _write_chunks(stored: StoredArray, selection: Selection, source: np.ndarray[
 
     def one_wave(i: int, lane: Lane) -> None:
         wave = plan.wave(range(i * rows, min(plan.size, (i + 1) * rows)))
-        for row, key in enumerate(stored.keys(wave.coords)):
-            _write_chunk(stored, key, wave, row, source, lane)
+        keys = stored.keys(wave.coords)
+        whole = [row for row in range(len(keys)) if wave.covers[row]]
+        empty: list[str] = []
+        stored.store.set_many(_encoded_chunks(stored, wave, keys, whole, source, lane, empty))
+        for key in empty:
+            stored.store.delete(key)
+        if len(whole) < len(keys):
+            for row in sorted(set(range(len(keys))) - set(whole)):
+                _update_chunk(stored, keys[row], wave, row, source)
+        if stored.cache is not None:
+            for coords in wave.coords:
+                stored.cache.drop(coords)
 
     stored.device.run(one_wave, ceil(plan.size / rows))
 
 
-def _write_chunk(
-    stored: StoredArray, key: str, wave: Wave, row: int, source: np.ndarray[Any, Any], lane: Lane
-) -> None:
+def _encoded_chunks(
+    stored: StoredArray,
+    wave: Wave,
+    keys: list[str],
+    rows: list[int],
+    source: np.ndarray[Any, Any],
+    lane: Lane,
+    empty: list[str],
+) -> Iterator[tuple[str, Any]]:
+    """Keys and bytes of chunks that are wholly covered, one at a time as they are put; the keys of those that hold
+    nothing but the fill value go to `empty`."""
+    for row in rows:
+        chain = stored.chain.for_shape(stored.grid.chunk_shape(wave.coords[row]))
+        chunk = gather(chain, wave, row, source, stored.fill, lane)
+        if not stored.write_empty and chain.spec.is_fill(chunk):
+            empty.append(keys[row])
+        else:
+            yield keys[row], chain.encode(chunk, write_empty=stored.write_empty)
+
+
+def _update_chunk(stored: StoredArray, key: str, wave: Wave, row: int, source: np.ndarray[Any, Any]) -> None:
+    """Read, merge and put a chunk that is partly covered."""
     chain = stored.chain.for_shape(stored.grid.chunk_shape(wave.coords[row]))
-    if wave.covers[row]:
-        _put(stored, key, chain, gather(chain, wave, row, source, stored.fill, lane))
-    else:
-        with exclusively(stored, key):
-            old = stored.store.get(key)
-            try:
-                chunk = merge(chain, old, wave, row, source, stored.fill)
-            except CorruptChunkError as error:
-                raise error.at(key) from error.__cause__
-            _put(stored, key, chain, chunk)
-    if stored.cache is not None:
-        stored.cache.drop(wave.coords[row])
-
-
-def _put(stored: StoredArray, key: str, chain: CodecChain, chunk: np.ndarray[Any, Any]) -> None:
-    if not stored.write_empty and chain.spec.is_fill(chunk):
-        stored.store.delete(key)
-    else:
-        stored.store.set(key, chain.encode(chunk))
+    with exclusively(stored, key):
+        old = stored.store.get(key)
+        try:
+            chunk = merge(chain, old, wave, row, source, stored.fill)
+        except CorruptChunkError as error:
+            raise error.at(key) from error.__cause__
+        if not stored.write_empty and chain.spec.is_fill(chunk):
+            stored.store.delete(key)
+        else:
+            stored.store.set(key, chain.encode(chunk, write_empty=stored.write_empty))
 
 
 @contextmanager

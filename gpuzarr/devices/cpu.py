@@ -15,6 +15,13 @@ from gpuzarr.devices.contract import Device, Lane
 from gpuzarr.options import config
 
 
+def _usable_cores() -> int:
+    """Cores that this process may run on."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
 class CpuDevice(Device):
     """Waves of about a megabyte, so that encoded and decoded bytes stay in cache; one lane a core."""
 
@@ -37,7 +44,7 @@ class CpuDevice(Device):
     @property
     def lanes(self) -> int:  # type: ignore[override]
         """Waves in flight: the option `threading.max_workers`, or the number of usable cores."""
-        return int(config.get("threading.max_workers") or len(os.sched_getaffinity(0)))
+        return int(config.get("threading.max_workers") or _usable_cores())
 
     def empty(self, shape: tuple[int, ...], dtype: np.dtype[Any], order: str = "C") -> Any:
         """An uninitialised NumPy array."""
