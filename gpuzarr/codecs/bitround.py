@@ -53,7 +53,8 @@ class BitRound(ArrayArrayCodec):
         bits = native.reshape(-1).view(f"u{width}")
         rounded = _round_integers(bits, self.keepbits) if mantissa is None else _round(bits, mantissa - self.keepbits)
         result: np.ndarray[Any, Any] = rounded.view(native.dtype)
-        return np.asarray(result.reshape(chunk.shape), chunk.dtype)
+        back: np.ndarray[Any, Any] = np.asarray(result.reshape(chunk.shape), chunk.dtype)
+        return back
 
     def decode(self, chunk: np.ndarray[Any, Any], spec: ChunkSpec) -> np.ndarray[Any, Any]:
         return chunk
@@ -71,7 +72,9 @@ def _round(bits: np.ndarray[Any, Any], drop: int) -> np.ndarray[Any, Any]:
     one = bits.dtype.type(1)
     count = bits.dtype.type(drop)
     half = (one << (count - one)) - one
-    return ((bits + ((bits >> count & one) + half)) >> count) << count
+    rounded: np.ndarray[Any, Any] = (bits + ((bits >> count & one) + half)) >> count
+    rounded <<= count
+    return rounded
 
 
 def _round_integers(bits: np.ndarray[Any, Any], keep: int) -> np.ndarray[Any, Any]:
