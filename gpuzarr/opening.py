@@ -41,6 +41,8 @@ def place_of(
     store: Any, path: Any = None, *, mode: str | None = None, storage_options: Mapping[str, Any] | None = None
 ) -> Place:
     """The store, and the path in it, of whatever a user gives for them."""
+    # A zip file opened with "w" would be emptied here, before it is known whether anything can take its place.
+    mode = "a" if mode in ("w", "w-") else mode
     found, prefix = open_store(store, mode=mode, storage_options=storage_options)
     return found, join(prefix, normalize_path(path))
 

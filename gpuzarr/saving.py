@@ -126,7 +126,7 @@ def load(
 @contextmanager
 def _place(store: Store, path: str | None, mode: str, storage_options: Mapping[str, Any] | None) -> Iterator[Place]:
     """A store that is closed again, where it was not open before: a zip file is complete only then."""
-    place = place_of(store, path, mode="a" if mode == "w" else mode, storage_options=storage_options)
+    place = place_of(store, path, mode=mode, storage_options=storage_options)
     try:
         yield place
     finally:

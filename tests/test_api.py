@@ -180,6 +180,26 @@ def test_a_failed_overwrite_deletes_nothing(zarr_format: int, wrong: dict[str, A
     assert objects(store) == before
 
 
+def test_a_failed_overwrite_keeps_a_zip_file(tmp_path: Path) -> None:
+    zarr.save(tmp_path / "a.zip", DATA)
+    for mode, wrong in (("w", {"chunks": (1, 2, 3)}), ("w-", {})):
+        with pytest.raises(ValueError, match="chunks|in the way"):
+            zarr.open_array(tmp_path / "a.zip", mode=mode, shape=(4,), **wrong)
+    np.testing.assert_array_equal(zarr.load(tmp_path / "a.zip"), DATA)
+    with zarr.open_array(tmp_path / "a.zip", mode="w", shape=(4,), fill_value=1) as array:
+        array[:2] = 5
+    assert zarr.load(tmp_path / "a.zip").tolist() == [5, 5, 1, 1]
+
+
+def test_a_read_only_store_is_not_replaced() -> None:
+    store = MemoryStore()
+    filled(store)
+    for mode in ("w", "w-"):
+        with pytest.raises((ReadOnlyError, ContainsArrayError)):
+            zarr.open_array(store.with_read_only(True), mode=mode, shape=(4,))
+    np.testing.assert_array_equal(zarr.open(store.with_read_only(True))[:], DATA)
+
+
 def test_spellings_of_codecs() -> None:
     arrays = [
         zarr.create_array({}, shape=(9,), dtype="f8", codecs=[BloscCodec(cname="lz4")]),

@@ -573,13 +573,13 @@ def consolidated(lib: Any, store: Any) -> Any:
     root = lib.group(store, attributes={"t": 1})
     root.create_group("a/b")
     root["a"].create_array("x", shape=(4,), chunks=(2,), dtype="i2")
-    root.create_array("A", shape=(4,), chunks=(2,), dtype="i2", attributes={"u": "K"})
+    root.create_array("B", shape=(4,), chunks=(2,), dtype="i2", attributes={"u": "K"})
     lib.consolidate_metadata(store)
     found = lib.open_consolidated(store)
     return (
         sorted(path for path, _ in found.members(max_depth=None)),
         found["a/x"].shape,
-        dict(found["A"].attrs),
+        dict(found["B"].attrs),
         sorted(found["a"].keys()),
         found.nmembers(max_depth=None),
     )
