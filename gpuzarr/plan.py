@@ -36,7 +36,9 @@ class Wave(NamedTuple):
     coords: list[tuple[int, ...]]  # the chunk's place in the grid
     in_chunk: list[tuple[Index, ...]]  # what to take from the chunk
     in_dest: list[tuple[Index, ...]]  # where it goes in the destination
-    full: list[bool]  # the part is the chunk as stored, overhang at the array's edge included
+    # The part is the chunk as stored, overhang at the array's edge included, and `in_dest` is slices: indexing the
+    # destination gives a view, into which the chunk may be decoded.
+    full: list[bool]
     covers: list[bool]  # the part is every element of the chunk that lies in the array
 
     def only(self, row: int) -> Wave:
@@ -81,7 +83,7 @@ class AxisParts:
             self.chunk,
             [mesh(i) for i in self.in_chunk],
             [mesh(i) for i in self.in_dest],
-            self.full,
+            [False] * len(self.full),
             self.covers,
             True,
         )
@@ -169,7 +171,10 @@ def _point_parts(axis: AxisGrid, points: Points) -> AxisParts:
     fancy = not all(isinstance(i, slice) for i in (*in_chunk, *in_dest))
     names = chunks[[a for a, _ in edges]].tolist()
     covers = [_covers(axis, chunk, index) for chunk, index in zip(names, in_chunk, strict=True)]
-    full = [c and axis.bounds(k)[1] <= axis.size for c, k in zip(covers, names, strict=True)]
+    full = [
+        c and isinstance(to, slice) and axis.bounds(k)[1] <= axis.size
+        for c, to, k in zip(covers, in_dest, names, strict=True)
+    ]
     return AxisParts(names, in_chunk, in_dest, full, covers, fancy)
 
 

@@ -30,6 +30,10 @@ class VLenBytesCodec(ArrayBytesCodec):
 
     name = "vlen-bytes"
 
+    def to_dict(self) -> dict[str, Any]:
+        # As zarr-python spells it, also inside of a sharding codec.
+        return {"name": self.name, "configuration": {}}
+
     def encoded_size(self, spec: ChunkSpec) -> None:
         return None
 

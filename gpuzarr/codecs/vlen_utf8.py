@@ -54,6 +54,10 @@ class VLenUTF8Codec(ArrayBytesCodec):
 
     name = "vlen-utf8"
 
+    def to_dict(self) -> dict[str, Any]:
+        # As zarr-python spells it, also inside of a sharding codec.
+        return {"name": self.name, "configuration": {}}
+
     def encoded_size(self, spec: ChunkSpec) -> None:
         return None
 
