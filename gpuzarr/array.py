@@ -205,6 +205,9 @@ class Array(ArrayFacts):
         """A view whose values are cast when they are read."""
         return LazyArray(self, everything(self.shape), np.dtype(dtype))
 
+    def __bool__(self) -> bool:
+        return True  # as zarr-python's, whatever the length
+
     def __len__(self) -> int:
         if not self.shape:
             raise TypeError("len() of an array with no axes")

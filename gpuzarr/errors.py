@@ -30,7 +30,7 @@
         ├── StoreReadError
         │   └── ShortReadError                    fewer bytes than asked for
         ├── StoreWriteError
-        ├── ReadOnlyError (PermissionError)       a write to something opened for reading
+        ├── ReadOnlyError (PermissionError, ValueError)  a write to something opened for reading
         ├── ObjectChangedError                    an object was replaced between two reads that must agree
         ├── ConflictError                         another writer was there first
         └── LockTimeoutError (TimeoutError)
@@ -196,8 +196,8 @@ class StoreWriteError(StoreError):
     """A write failed; the old value stands."""
 
 
-class ReadOnlyError(StoreError, PermissionError):
-    """A write to something that was opened for reading."""
+class ReadOnlyError(StoreError, PermissionError, ValueError):
+    """A write to something that was opened for reading; a ValueError too, as it is in zarr-python."""
 
 
 class ObjectChangedError(StoreReadError):

@@ -5,14 +5,16 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import count as counter
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from gpuzarr.devices.contract import Device, Lane
 from gpuzarr.options import config
+
+if TYPE_CHECKING:
+    from concurrent.futures import Future, ThreadPoolExecutor
 
 
 def _usable_cores() -> int:
@@ -99,6 +101,8 @@ class CpuDevice(Device):
                 raise error
 
     def _submit(self, walk: Callable[[], None]) -> Future[None]:
+        from concurrent.futures import ThreadPoolExecutor  # brings logging along, which a quick import can do without
+
         with self._lock:
             if self._pool is None or self._workers < self.lanes - 1:
                 if self._pool is not None:

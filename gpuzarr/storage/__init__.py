@@ -1,13 +1,34 @@
-"""Stores: where the bytes lie. `contract.py` says what a store is; each other file is one kind of store."""
+"""Stores: where the bytes lie. `contract.py` says what a store is; each other file is one kind of store.
 
-from gpuzarr.storage.adapters import MappingStore, ZarrPythonStore
+The kinds that are not a directory or a dict are imported when they are first used.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
 from gpuzarr.storage.contract import Pieces, Span, Store
-from gpuzarr.storage.fsspec import FsspecStore
 from gpuzarr.storage.local import LocalStore
 from gpuzarr.storage.memory import ManagedMemoryStore, MemoryStore
 from gpuzarr.storage.resolve import StorePath, open_store
-from gpuzarr.storage.wrappers import CountingStore, LoggingStore, ReadOnlyStore, WrapperStore
-from gpuzarr.storage.zip import ZipStore
+
+if TYPE_CHECKING:
+    from gpuzarr.storage.adapters import MappingStore, ZarrPythonStore
+    from gpuzarr.storage.fsspec import FsspecStore
+    from gpuzarr.storage.wrappers import CountingStore, LoggingStore, ReadOnlyStore, WrapperStore
+    from gpuzarr.storage.zip import ZipStore
+
+_MODULES = {
+    "CountingStore": "wrappers",
+    "FsspecStore": "fsspec",
+    "LoggingStore": "wrappers",
+    "MappingStore": "adapters",
+    "ReadOnlyStore": "wrappers",
+    "WrapperStore": "wrappers",
+    "ZarrPythonStore": "adapters",
+    "ZipStore": "zip",
+}
 
 __all__ = [
     "CountingStore",
@@ -27,3 +48,13 @@ __all__ = [
     "ZipStore",
     "open_store",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _MODULES:
+        return getattr(import_module(f"{__name__}.{_MODULES[name]}"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -5,16 +5,14 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Mapping
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 from gpuzarr.errors import ReadOnlyError
-from gpuzarr.storage.adapters import MappingStore, ZarrPythonStore, is_zarr_python_store
 from gpuzarr.storage.contract import Buffer, Store, validate_key, validate_prefix
-from gpuzarr.storage.fsspec import FsspecStore, is_local
 from gpuzarr.storage.local import LocalStore
 from gpuzarr.storage.memory import MemoryStore
-from gpuzarr.storage.zip import ZipStore
 
 MODES = ("r", "r+", "a", "w", "w-")
 _LOCAL_PROTOCOLS = ("", "file", "local")
@@ -84,7 +82,7 @@ def open_store(
     if storage_options and not url:
         raise TypeError(f"storage_options belong to a URL such as 's3://bucket/data.zarr'; the store is {value!r}")
     if url:
-        return FsspecStore.from_url(value, storage_options, read_only=mode == "r"), ""
+        return _kind("fsspec").FsspecStore.from_url(value, storage_options, read_only=mode == "r"), ""
     store, path = _from_object(value, mode)
     return _with_mode(store, mode), path
 
@@ -96,28 +94,35 @@ def _from_object(value: Any, mode: str | None) -> tuple[Store, str]:
         return value, ""
     if isinstance(value, StorePath):
         return value.store, value.path
-    if is_zarr_python_store(value):
-        return ZarrPythonStore(value), ""
-    inner = getattr(value, "store", None)
-    if isinstance(getattr(value, "path", None), str) and is_zarr_python_store(inner):
-        return ZarrPythonStore(inner), validate_prefix(value.path)
+    if isinstance(value, str | Path):
+        return _from_path(value, mode), ""
+    if isinstance(value, dict):
+        return MemoryStore(value), ""
+    adapters, inner = _kind("adapters"), getattr(value, "store", None)
+    if adapters.is_zarr_python_store(value):
+        return adapters.ZarrPythonStore(value), ""
+    if isinstance(getattr(value, "path", None), str) and adapters.is_zarr_python_store(inner):
+        return adapters.ZarrPythonStore(inner), validate_prefix(value.path)
     return _from_place(value, mode), ""
 
 
+def _kind(module: str) -> Any:
+    """A module of stores that most programs do not need."""
+    return import_module(f"gpuzarr.storage.{module}")
+
+
 def _from_place(value: Any, mode: str | None) -> Store:
-    if isinstance(value, dict):
-        return MemoryStore(value)
     if hasattr(value, "fs") and hasattr(value, "protocol") and hasattr(value, "path"):  # UPath
         return _from_filesystem(value.fs, value.path)
     if hasattr(value, "fs") and hasattr(value, "root"):  # FSMap
         return _from_filesystem(value.fs, value.root)
-    if isinstance(value, (str, os.PathLike)):
+    if isinstance(value, os.PathLike):
         return _from_path(value, mode)
     if isinstance(value, Mapping):
-        return MappingStore(value)
+        return _kind("adapters").MappingStore(value)  # type: ignore[no-any-return]
     fsspec = sys.modules.get("fsspec")  # else nobody can have a filesystem of it
     if fsspec is not None and isinstance(value, fsspec.AbstractFileSystem):
-        return FsspecStore(value)
+        return _kind("fsspec").FsspecStore(value)  # type: ignore[no-any-return]
     raise TypeError(
         f"a store is a path, a URL, a mapping, a store object or None, not {type(value).__name__}: {value!r:.100}"
     )
@@ -125,7 +130,8 @@ def _from_place(value: Any, mode: str | None) -> Store:
 
 def _from_filesystem(fs: Any, path: str) -> Store:
     # Ours replaces files atomically and locks them, which fsspec's local filesystem does not.
-    return LocalStore(path) if is_local(fs) else FsspecStore(fs, path=path)
+    module = _kind("fsspec")
+    return LocalStore(path) if module.is_local(fs) else module.FsspecStore(fs, path=path)
 
 
 def _from_path(value: Any, mode: str | None) -> Store:
@@ -135,9 +141,8 @@ def _from_path(value: Any, mode: str | None) -> Store:
     protocol = _protocol(text)
     path = Path(text.split("://", 1)[1] if protocol else text).expanduser()
     if path.suffix == ".zip" and not path.is_dir():
-        if mode == "r":
-            return ZipStore(path, mode="r")
-        return ZipStore(path, mode={"w": "w", "w-": "x"}.get(mode or "a", "a"))  # type: ignore[arg-type]
+        archive: Store = _kind("zip").ZipStore(path, mode={"r": "r", "w": "w", "w-": "x"}.get(mode or "a", "a"))
+        return archive
     return LocalStore(path)
 
 
