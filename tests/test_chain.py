@@ -232,7 +232,7 @@ def test_fill_is_compared_bit_for_bit() -> None:
     assert spec_of((2,), "float32", 0.0).is_fill(np.zeros(2, "f4"))
     assert not spec_of((2,), "float32", 0.0).is_fill(np.array([0.0, -0.0], "f4"))
     assert spec_of((2,), "float64", np.nan).is_fill(np.full(2, np.nan))
-    assert spec_of((2,), "M8[s]", np.datetime64("NaT")).is_fill(np.full(2, np.datetime64("NaT"), "M8[s]"))
+    assert spec_of((2,), "M8[s]", np.datetime64("NaT", "s")).is_fill(np.full(2, np.datetime64("NaT", "s")))
     assert spec_of((2,), "complex128", 1 + 2j).is_fill(np.full((2, 2), 1 + 2j).T)
     assert not spec_of((2,), "complex128", 1 + 2j).is_fill(np.array([1 + 2j, 1 + 3j]))
     assert spec_of((2,), "string", "x").is_fill(np.array(["x", "x"], np.dtypes.StringDType()))

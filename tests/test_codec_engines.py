@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import struct
 import threading
+import zlib
 from typing import Any
 
 import numpy as np
 import pytest
 
+from gpuzarr.codecs import deflate
 from gpuzarr.codecs.engines import blosc_header, cpu, native, portable
 from gpuzarr.codecs.engines.memory import address, byte_view, memory_at, octets, size_of, writable_address
 from gpuzarr.codecs.engines.zstd_frames import decoded_bounds
@@ -64,6 +66,7 @@ def test_native_is_found_where_wheels_export_it() -> None:
         assert type(cpu.zstd()) is native.Zstd
         assert type(cpu.blosc()) is native.Blosc
         assert type(cpu.lz4()) is native.Lz4
+        assert type(cpu.crc32c()) is native.Crc32c
 
 
 def test_a_missing_library_is_none() -> None:
@@ -240,7 +243,7 @@ def test_blosclz_streams_that_are_not_safe() -> None:
     head = struct.pack("<BBBBiii", 2, 1, 0x10, 1, n, n, n)
     data = head + struct.pack("<ii", 20, n - 24)
     data = data.ljust(n, b"\xff")
-    assert blosc_header.check_header(data[:16], n, n)
+    assert blosc_header.check_header(data[:16], n, n) == 0x10
     with pytest.raises(CorruptChunkError, match="not safe"):
         blosc_header.check_streams(memoryview(data))
     for engine in engines("Blosc"):
@@ -256,7 +259,8 @@ def test_a_large_blosclz_container_that_is_fine() -> None:
     engine = cpu.blosc()
     encoded = engine.encode(data, "blosclz", 1, 0, 1, 1 << 20)
     if len(encoded) > blosc_header.BLOSCLZ_LIMIT and not encoded[2] & 2:
-        assert blosc_header.check_header(encoded[:16], len(encoded), data.nbytes)
+        assert blosc_header.check_header(encoded[:16], len(encoded), data.nbytes) < 0x20
+        blosc_header.check_streams(memoryview(encoded))
     assert run(engine.decoder(data.nbytes), encoded, data.nbytes) == data.tobytes()
 
 
@@ -312,3 +316,86 @@ def test_mutated_blosc_never_harms(cname: str, shuffle: int, long_form: bool) ->
 def test_mutated_zstd_never_harms(long_form: bool) -> None:
     data = cpu.zstd().encode(np.repeat(WALK[:500], 5), 3, False)
     check_mutations(cpu.zstd().decoder, data, 10000, 50000 if long_form else 1500)
+
+
+@both("Crc32c")
+def test_crc32c(engine: Any) -> None:
+    assert engine.value(b"123456789", 9) == 0xE3069283
+    data = bytearray(100000)
+    assert engine.value(address(data), 100000) == engine.value(bytes(data), 100000)
+
+
+def gzip_of(data: bytes) -> bytes:
+    import gzip
+
+    return gzip.compress(data, 6)
+
+
+@pytest.fixture(params=["zlib", "isal"])
+def inflater(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    module = pytest.importorskip({"zlib": "zlib", "isal": "isal.isal_zlib"}[request.param])
+    monkeypatch.setattr(deflate, "_inflater", module)
+    return str(request.param)
+
+
+def test_gzip_members(inflater: str) -> None:
+    """Trap 21: several members, padding, and gzip, zlib and raw deflate are not the same."""
+    data = WALK.tobytes()
+    out = bytearray(len(data))
+    members = gzip_of(data[:100]) + gzip_of(b"") + gzip_of(data[100:])
+    for encoded in (gzip_of(data), members, members + bytes(30), deflate.gzip_member(WALK, 5)):
+        deflate.inflate_into(encoded, out, deflate.GZIP, "gzip")
+        assert out == data
+        assert deflate.inflate(encoded, len(data) + 5, deflate.GZIP, "gzip") == data
+        for bad in (encoded[:-31], encoded[1:], encoded + b"junk", encoded + gzip_of(b"x")):
+            with pytest.raises(CorruptChunkError):
+                deflate.inflate_into(bad, out, deflate.GZIP, "gzip")
+        with pytest.raises(CorruptChunkError):
+            deflate.inflate(encoded, len(data) - 1, deflate.GZIP, "gzip")
+        with pytest.raises(CorruptChunkError):
+            deflate.inflate_into(encoded, bytearray(len(data) + 1), deflate.GZIP, "gzip")
+    whole = gzip_of(data)
+    for at in (-1, -5, 5000):  # the size, the checksum, the data
+        broken = bytearray(whole)
+        broken[at] ^= 4
+        with pytest.raises(CorruptChunkError):
+            deflate.inflate_into(broken, out, deflate.GZIP, "gzip")
+    wrapped, raw = zlib.compress(data), zlib.compress(data)[2:-4]
+    deflate.inflate_into(wrapped, out, deflate.ZLIB, "zlib")
+    assert out == data
+    for encoded, wbits in ((wrapped, deflate.GZIP), (raw, deflate.GZIP), (raw, deflate.ZLIB), (whole, deflate.ZLIB)):
+        with pytest.raises(CorruptChunkError):
+            deflate.inflate_into(encoded, out, wbits, "x")
+
+
+def test_gzip_bombs_are_not_inflated(inflater: str) -> None:
+    import tracemalloc
+
+    bomb = gzip_of(bytes(64 << 20))
+    tracemalloc.start()
+    with pytest.raises(CorruptChunkError, match="more bytes"):
+        deflate.inflate(bomb, 1000, deflate.GZIP, "gzip")
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 8 << 20
+
+
+def test_mutated_gzip_never_harms(inflater: str, long_form: bool) -> None:
+    data = gzip_of(WALK[:2500].tobytes())
+    out = bytearray(10000)
+    for changed in mutations(data, 30000 if long_form else 1000, 9):
+        try:
+            deflate.inflate_into(changed, out, deflate.GZIP, "gzip")
+        except CorruptChunkError:
+            pass
+
+
+def test_gzip_headers_are_those_of_pythons_gzip_module() -> None:
+    import gzip
+    import io
+
+    for level in range(10):
+        room = io.BytesIO()
+        with gzip.GzipFile(fileobj=room, mode="wb", compresslevel=level, mtime=0) as file:
+            file.write(WALK)
+        assert deflate.gzip_member(WALK, level) == room.getvalue()

@@ -213,3 +213,11 @@ def test_configuration() -> None:
         with pytest.raises(MetadataError, match="divide"):
             CodecChain.build([ShardingCodec(chunk_shape=shape)], SPEC)
     assert ShardingCodec(chunk_shape=4).chunk_shape == (4,)
+
+
+def test_no_fill_value() -> None:
+    """Trap 8: format 2's null has no inner chunks to leave out, and absent ones read as the type's default."""
+    chain = CodecChain.build([sharding()], ChunkSpec((3, 6, 8), parse_dtype("int16"), None))
+    assert not chain.decode(chain.serializer.build_shard([None] * 12, COUNTS)).any()  # type: ignore[attr-defined]
+    full = bytes(chain.encode(np.zeros((3, 6, 8), "i2")))
+    assert len(full) > 16 * 12 + 4

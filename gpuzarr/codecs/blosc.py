@@ -41,6 +41,7 @@ class BloscCodec(BytesBytesCodec):
     """Blosc; `typesize` and `shuffle` are taken from the data type where they are not given."""
 
     name = "blosc"
+    only_foreseen = True
 
     typesize: int | None = None
     cname: Cname = "zstd"

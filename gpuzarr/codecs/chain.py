@@ -207,9 +207,13 @@ class CodecChain:
             decode = _address_copy(nbytes)
         else:
             decode = self.bytes_codecs[0].decoder(nbytes)
-            if len(self.bytes_codecs) > 1:
+            outer = self.bytes_codecs[1:]
+            if len(outer) == 1 and outer[0].trims:
+                decode = _after_trim(outer[0].trim, decode)
+            elif outer:
                 decode = _after(self._unwrap(1), decode)
-            decode = self._guarded(decode)
+            if not all(codec.only_foreseen for codec in self.bytes_codecs):
+                decode = self._guarded(decode)
 
         def into(data: Buffer, out: Buffer) -> None:
             if size_of(out) != nbytes:
@@ -285,6 +289,15 @@ def _after(unwrap: Callable[[Buffer], Buffer], last: Decoder) -> Decoder:
     def decode(source: int | bytes, size: int, destination: int) -> None:
         inner = unwrap(memory_at(source, size))
         last(address(inner), size_of(inner), destination)
+
+    return decode
+
+
+def _after_trim(trim: Callable[[int | bytes, int], int], last: Decoder) -> Decoder:
+    """A checksum behind the data, then the innermost."""
+
+    def decode(source: int | bytes, size: int, destination: int) -> None:
+        last(source, trim(source, size), destination)
 
     return decode
 

@@ -177,6 +177,8 @@ class BytesBytesCodec(Codec):
     """bytes -> bytes."""
 
     kind = Kind.BYTES_TO_BYTES
+    trims: ClassVar[bool] = False
+    only_foreseen: ClassVar[bool] = False  # decoding raises nothing but this library's errors
 
     def encoded_size(self, nbytes: int) -> int | None:
         """Exact encoded size of `nbytes` bytes; None where it depends on the data."""
@@ -214,6 +216,11 @@ class BytesBytesCodec(Codec):
         """The decoded bytes as a view of `data`, for codecs that only add something around them (checksums);
         None for the others. Raises as `decode_into` does."""
         return None
+
+    def trim(self, source: int | bytes, size: int) -> int:
+        """As `strip`, for codecs that only add something behind the data (`trims`): how many of the `size` bytes at
+        an address are the decoded ones."""
+        raise NotImplementedError
 
     @abstractmethod
     def decode(self, data: Buffer, limit: int) -> Buffer:

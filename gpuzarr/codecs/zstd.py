@@ -26,6 +26,7 @@ class ZstdCodec(BytesBytesCodec):
     """Zstandard; level 0 is the library's default (3), and -131072 to 22 are possible."""
 
     name = "zstd"
+    only_foreseen = True
 
     level: int = 0
     checksum: bool = False

@@ -19,12 +19,12 @@ _MEMCPYED, _RESERVED = 0x02, 0x08
 _unpack = Struct("<BBBBiii").unpack
 
 
-def check_header(header: bytes, size: int, nbytes: int) -> bool:
+def check_header(header: bytes, size: int, nbytes: int) -> int:
     """Refuse a container of `size` bytes whose 16-byte `header` does not describe `nbytes` decoded bytes.
 
     Raises CorruptChunkError, and UnknownCodecError for Snappy inside Blosc, which numcodecs is built without.
     Bytes behind the container are refused too: no writer leaves any, and they would be a sign of damage.
-    True where `check_streams` must look at the whole container as well.
+    Gives the flags. For blosclz, `check_streams` looks at the rest.
     """
     if size < HEADER_SIZE:
         raise CorruptChunkError("shorter than a Blosc header", codec="blosc", expected=">= 16 bytes", got=size)
@@ -40,7 +40,7 @@ def check_header(header: bytes, size: int, nbytes: int) -> bool:
             raise CorruptChunkError(
                 "a stored container of another length", codec="blosc", expected=nbytes + HEADER_SIZE, got=encoded
             )
-        return False
+        return int(flags)
     kind = flags >> 5
     if kind == 2:
         raise UnknownCodecError("a Blosc container with Snappy streams: numcodecs is built without Snappy")
@@ -48,12 +48,14 @@ def check_header(header: bytes, size: int, nbytes: int) -> bool:
         raise CorruptChunkError(f"unknown Blosc format {kind}", codec="blosc")
     if not 0 < blocksize <= nbytes and nbytes:
         raise CorruptChunkError("bad Blosc block size", codec="blosc", expected=f"1 to {nbytes}", got=blocksize)
-    return kind == 0 and size > BLOSCLZ_LIMIT
+    return int(flags)
 
 
 def check_streams(data: memoryview) -> None:
-    """Refuse a blosclz container (whose header has passed) with a stream longer than BLOSCLZ_LIMIT."""
+    """Refuse a container (whose header has passed) with a blosclz stream longer than BLOSCLZ_LIMIT."""
     _, _, flags, typesize, nbytes, blocksize, size = _unpack(data[:HEADER_SIZE])
+    if flags >> 5 or flags & _MEMCPYED or size <= BLOSCLZ_LIMIT:
+        return
     splits = typesize if not flags & 0x10 and typesize <= 16 and blocksize // typesize >= 128 else 1
     for block in range(-(-nbytes // blocksize)):
         whole = (block + 1) * blocksize <= nbytes

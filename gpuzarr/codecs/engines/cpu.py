@@ -23,3 +23,9 @@ def blosc() -> native.Blosc | portable.Blosc:
 def lz4() -> native.Lz4 | portable.Lz4:
     """LZ4 blocks."""
     return native.Lz4.find() or portable.Lz4()
+
+
+@cache
+def crc32c() -> native.Crc32c | portable.Crc32c:
+    """CRC-32C."""
+    return native.Crc32c.find() or portable.Crc32c()

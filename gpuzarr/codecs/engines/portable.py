@@ -71,8 +71,8 @@ class Blosc:
             from numcodecs.blosc import decompress
 
             data = bytes(memory_at(source, size))
-            if check_header(data[:16], size, nbytes):
-                check_streams(memoryview(data))
+            check_header(data[:16], size, nbytes)
+            check_streams(memoryview(data))
             if not nbytes:
                 return
             try:
@@ -113,3 +113,13 @@ class Lz4:
         from numcodecs.lz4 import compress
 
         return bytes(compress(octets(data), acceleration))[4:]
+
+
+class Crc32c:
+    """CRC-32C through google-crc32c."""
+
+    def value(self, source: int | bytes, size: int) -> int:
+        """Of the `size` bytes at an address."""
+        import google_crc32c
+
+        return int(google_crc32c.value(octets(memory_at(source, size))))
