@@ -285,3 +285,27 @@ def test_what_a_codec_does_not_foresee_is_a_corrupt_chunk() -> None:
     assert Broken.kind is Kind.BYTES_TO_BYTES
     assert ArrayBytesCodec.kind is Kind.ARRAY_TO_BYTES
     assert "broken" in repr(chain)
+
+
+def test_from_metadata() -> None:
+    from gpuzarr.metadata.v2 import array_from_v2
+    from gpuzarr.metadata.v3 import array_from_v3
+
+    v3 = {
+        "zarr_format": 3, "node_type": "array", "shape": [10, 10], "data_type": "int16", "fill_value": 3,
+        "chunk_grid": {"name": "regular", "configuration": {"chunk_shape": [4, 6]}},
+        "chunk_key_encoding": {"name": "default"}, "codecs": [BytesCodec().to_dict(), {"name": "zstd"}],
+    }  # fmt: skip
+    chain = CodecChain.from_metadata(array_from_v3(v3, key="zarr.json"))
+    assert [c.name for c in chain.codecs] == ["bytes", "zstd"]
+    assert (chain.spec.shape, chain.spec.dtype, chain.spec.fill_value) == ((4, 6), np.int16, 3)
+    with pytest.raises(UnknownCodecError, match="imagecodecs"):
+        CodecChain.from_metadata(array_from_v3({**v3, "codecs": [{"name": "imagecodecs_jpeg"}]}, key="zarr.json"))
+    v2 = {
+        "zarr_format": 2, "shape": [10, 10], "chunks": [4, 6], "dtype": ">i2", "fill_value": None, "order": "F",
+        "filters": [{"id": "delta", "dtype": ">i2"}], "compressor": {"id": "zlib", "level": 1},
+    }  # fmt: skip
+    chain = CodecChain.from_metadata(array_from_v2(v2, None, key=".zarray"))
+    assert [c.name for c in chain.codecs] == ["transpose", "numcodecs.delta", "bytes", "numcodecs.zlib"]
+    chunk = np.arange(24, dtype=">i2").reshape(4, 6)
+    np.testing.assert_array_equal(chain.decode(chain.encode(chunk)), chunk)
