@@ -1,6 +1,6 @@
 """gpuzarr beside zarr-python, zarrs and tensorstore: the same files, in one run, taking turns.
 
-    python bench/compare.py               everything (about half an hour on two cores)
+    python bench/compare.py               everything (about an hour on two cores)
     python bench/compare.py --quick       seconds: small data, few cells
     python bench/compare.py --what read --codec zstd --chunk 64K 1M
 

@@ -9,9 +9,9 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
-SLOW = 3.0  # seconds; a turn that takes longer is not repeated
 ROUNDS = 5
-BUDGET = 4.0  # seconds that one contender may use up in one cell before its turns end
+BUDGET = 8.0  # seconds after which a contender gets no further turn in a cell, once it has had three
+SLOW, FAR_BEHIND = 2.0, 4.0  # a first turn of that many seconds, and that many times the quickest, is not repeated
 
 
 def take_turns(turns: dict[str, Callable[[], float]], rounds: int = ROUNDS) -> dict[str, list[float]]:
@@ -22,9 +22,17 @@ def take_turns(turns: dict[str, Callable[[], float]], rounds: int = ROUNDS) -> d
         shift = number % len(names)
         names = names[shift:] + names[:shift]
         for name in names if number % 2 == 0 else reversed(names):
-            if sum(taken[name]) < BUDGET and (not taken[name] or taken[name][0] < SLOW):
+            if number == 0 or _again(name, taken):
                 taken[name].append(turns[name]())
     return taken
+
+
+def _again(name: str, taken: dict[str, list[float]]) -> bool:
+    """Whether a contender gets one more turn."""
+    mine, quickest = taken[name], min(times[0] for times in taken.values())
+    if mine[0] > SLOW and mine[0] > FAR_BEHIND * quickest:
+        return False
+    return len(mine) < 3 or sum(mine) < BUDGET
 
 
 def clock(work: Callable[[], object]) -> float:
