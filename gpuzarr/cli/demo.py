@@ -172,10 +172,10 @@ def _print(results: list[Result], data: np.ndarray[Any, Any], device: str, path:
     from rich.table import Table
 
     title = f"{data.nbytes / 2**20:.0f} MiB of float32, {data.shape}, on {device}"
-    table = Table(title=title, title_justify="left")
+    table = Table(title=title, title_justify="left", box=None)
     for name in ("format", "codec", "layout"):
-        table.add_column(name)
-    for name in ("ratio", "write GB/s", "read GB/s", "3 slices ms", "equal"):
+        table.add_column(name, no_wrap=True, min_width=7)
+    for name in ("ratio", "write GB/s", "read GB/s", "slices ms", "equal"):
         table.add_column(name, justify="right")
     for result in results:
         case = result.case
