@@ -45,7 +45,6 @@ def test_one_read_of_one_chunk_is_a_short_walk(tmp_path: Path) -> None:
     names = sorted(f"{Path(c.co_filename).relative_to(PACKAGE)}: {c.co_qualname}" for c in codes)
     files = {c.co_filename for c in codes}
     report = f"{len(codes)} functions in {len(files)} files:\n" + "\n".join(names)
-    print(report)
     # One chunk is one task, so all of it happens in this thread; a walk that went elsewhere would look short.
     assert any("decode" in name for name in names), report
     assert len(codes) <= FUNCTIONS, report
