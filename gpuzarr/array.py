@@ -40,7 +40,7 @@ from gpuzarr.selection import (
 from gpuzarr.storage.contract import Store
 from gpuzarr.stored import StoredArray
 from gpuzarr.survey import Count, check_chunks, chunks_initialized, stored_bytes
-from gpuzarr.values import as_axes, broadcast, host_values
+from gpuzarr.values import broadcast, host_values
 from gpuzarr.write import write
 
 
@@ -76,6 +76,7 @@ class Array(ArrayFacts):
     def _take(self, metadata: ArrayMetadata) -> None:
         """Go on with this metadata."""
         self.metadata = metadata
+        self._dtype = metadata.dtype
         self._stored = self._stored_as(metadata)
 
     def _stored_as(self, metadata: ArrayMetadata) -> StoredArray:
@@ -147,7 +148,7 @@ class Array(ArrayFacts):
 
     def __getitem__(self, key: Any) -> Any:
         fields = None
-        if self.dtype.names is not None:
+        if self._dtype.names is not None:
             fields, key = split_fields(key)
         return self.get_selection(index(key, self.metadata.shape), fields=fields)
 
@@ -159,11 +160,11 @@ class Array(ArrayFacts):
         shape = selection.shape
         result = out
         if out is None or fields is not None:
-            result = self.device.empty(shape, self.dtype, self.config.order)
+            result = self.device.empty(shape, self._dtype, self.config.order)
         elif tuple(out.shape) != shape:
             raise SelectionError(f"out has shape {tuple(out.shape)}, the selection {shape}")
         if isinstance(selection, Box):
-            read(self._stored, selection, result[as_axes(selection)])
+            read(self._stored, selection, result[selection.to_axes])
         else:
             flat = result.reshape(-1)
             read(self._stored, selection, flat)
@@ -224,7 +225,7 @@ class Array(ArrayFacts):
 
     def __setitem__(self, key: Any, value: Any) -> None:
         fields = None
-        if self.dtype.names is not None:
+        if self._dtype.names is not None:
             fields, key = split_fields(key)
         self.set_selection(index(key, self.metadata.shape), value, fields=fields)
 
@@ -239,7 +240,7 @@ class Array(ArrayFacts):
         source = host_values(value, self.dtype, self.device)
         if source.ndim:
             source = broadcast(source, selection.shape)
-            source = source[as_axes(selection)] if isinstance(selection, Box) else source.reshape(-1)
+            source = source[selection.to_axes] if isinstance(selection, Box) else source.reshape(-1)
         write(self._stored, selection, source)
 
     def set_basic_selection(self, selection: Any, value: Any, *, fields: Any = None) -> None:

@@ -6,7 +6,6 @@ from math import ceil
 
 from gpuzarr.codecs.chain import CodecChain
 from gpuzarr.plan import plan_chunks, plan_shards
-from gpuzarr.read import wave_rows
 from gpuzarr.selection import Selection
 from gpuzarr.stored import StoredArray
 
@@ -15,7 +14,7 @@ def explain(stored: StoredArray, selection: Selection) -> str:
     """Four lines: what is read, the plan, the requests, and the engine of each codec."""
     meta, device = stored.metadata, stored.device
     chain = stored.inner_chain if stored.sharding is not None else stored.chain
-    rows = wave_rows(stored, chain.spec.size)
+    rows = stored.wave_rows
     if stored.sharding is not None:
         split = plan_shards(stored.inner_grid, stored.grid, selection)
         parts = sum(split.shard(i)[1].size for i in range(split.size))

@@ -31,8 +31,7 @@ def deliver(
     missing_is_error: bool = False,
 ) -> None:
     """Decode the rows of a wave into `dest`. `name` of a row is for errors."""
-    spec = chain.spec
-    shape, dtype, nbytes = spec.shape, spec.dtype, spec.nbytes
+    shape, dtype, nbytes = chain.spec.shape, chain.dtype, chain.nbytes
     plain, through = chain.plain, chain.lands and not chain.plain
     lands_here = dest.dtype == dtype
     decode, decode_at = chain.decode, chain.decode_addresses

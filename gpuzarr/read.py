@@ -22,7 +22,7 @@ from gpuzarr.codecs.chain import CodecChain
 from gpuzarr.devices import Lane
 from gpuzarr.errors import ObjectChangedError
 from gpuzarr.fetch import Encoded, fetch_objects, fetch_ranges, nothing
-from gpuzarr.grid import RectilinearGrid, RegularGrid
+from gpuzarr.grid import RectilinearGrid
 from gpuzarr.place import deliver
 from gpuzarr.plan import BoxPlan, PointRows, PointSplit, SplitPlan, Wave, plan_chunks, plan_shards
 from gpuzarr.selection import Selection
@@ -30,7 +30,6 @@ from gpuzarr.shards import linear, read_index
 from gpuzarr.stored import StoredArray
 
 ATTEMPTS = 10  # to read a shard that is being replaced again and again
-GUESSED_ITEM = 32  # bytes of an element of variable length, for sizing waves
 
 
 def read(stored: StoredArray, selection: Selection, dest: np.ndarray[Any, Any]) -> None:
@@ -43,14 +42,13 @@ def read(stored: StoredArray, selection: Selection, dest: np.ndarray[Any, Any]) 
 
 def _read_chunks(stored: StoredArray, selection: Selection, dest: np.ndarray[Any, Any]) -> None:
     plan = plan_chunks(stored.grid, selection)
-    rows = wave_rows(stored, stored.chain.spec.size)
+    rows = stored.wave_rows
     limit, spec = stored.chain.encoded_limit, stored.chain.spec
-    small_parts = _may_cut(stored, stored.chain) and isinstance(stored.grid, RegularGrid)
 
     def one_wave(i: int, lane: Lane) -> None:
         wave = plan.wave(range(i * rows, min(plan.size, (i + 1) * rows)))
         keys = stored.keys(wave.coords)
-        parts = pieces.cut(wave, spec) if small_parts else None
+        parts = pieces.cut(wave, spec) if stored.cuts else None
         if parts is not None and spec.nbytes is not None:
             encoded = pieces.fetch(stored.store, keys, parts, spec.nbytes, lane)
             pieces.place(encoded, parts, wave, spec, dest, stored.fill)
@@ -66,7 +64,7 @@ def _read_chunks(stored: StoredArray, selection: Selection, dest: np.ndarray[Any
 
 def _read_shards(stored: StoredArray, selection: Selection, dest: np.ndarray[Any, Any]) -> None:
     split = plan_shards(stored.inner_grid, stored.grid, selection)
-    rows = wave_rows(stored, stored.inner_chain.spec.size)
+    rows = stored.wave_rows
     waves = ceil(split.largest / rows)  # of one shard
     shards = _Shards(stored, split, waves)
 
@@ -168,8 +166,8 @@ class _Shard:
 
     def _pieces(self, located: _Located, part: slice, wave: Wave, dest: np.ndarray[Any, Any], lane: Lane) -> bool:
         """Read the parts of uncompressed inner chunks where they lie; False where whole chunks are as good."""
-        chain, spec = self.stored.inner_chain, self.stored.inner_chain.spec
-        if located.starts is None or located.sizes is None or not _may_cut(self.stored, chain):
+        spec = self.stored.inner_chain.spec
+        if located.starts is None or located.sizes is None or not self.stored.cuts:
             return False
         parts = pieces.cut(wave, spec)
         starts, sizes = located.starts[part], located.sizes[part]
@@ -190,17 +188,6 @@ class _Located(NamedTuple):
     order: np.ndarray[Any, Any]  # row numbers of the plan
     starts: np.ndarray[Any, Any] | None  # byte ranges; None where there is no shard, start -1 where no chunk
     sizes: np.ndarray[Any, Any] | None
-
-
-def _may_cut(stored: StoredArray, chain: CodecChain) -> bool:
-    """Whether parts of chunks can be read without their wholes."""
-    return chain.plain and stored.cache is None and not stored.missing_is_error
-
-
-def wave_rows(stored: StoredArray, elements: int) -> int:
-    """Rows of one wave, for chunks of so many elements."""
-    itemsize = stored.metadata.data_type.itemsize
-    return max(1, stored.device.wave_bytes // max(1, elements * (GUESSED_ITEM if itemsize is None else itemsize)))
 
 
 def _deliver(

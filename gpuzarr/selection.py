@@ -67,6 +67,7 @@ __all__ = [
 ]
 
 Shape: TypeAlias = tuple[int, ...]
+_FORWARDS, _BACKWARDS = slice(None), slice(None, None, -1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +97,14 @@ class Box:
     def size(self) -> int:
         """How many elements the result has."""
         return math.prod(self.full_shape)
+
+    @property
+    def to_axes(self) -> Any:
+        """An index that turns an array of shape `shape` into a view with every axis of the array, ascending."""
+        if not self.axes:
+            return ...
+        pairs = zip(self.dropped, self.flips, strict=True)
+        return tuple([None if gone else _BACKWARDS if flip else _FORWARDS for gone, flip in pairs])
 
 
 @dataclass(frozen=True, slots=True, eq=False)

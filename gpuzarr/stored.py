@@ -15,6 +15,8 @@ from gpuzarr.grid import RectilinearGrid, RegularGrid
 from gpuzarr.metadata.model import ArrayMetadata
 from gpuzarr.storage.contract import Store
 
+GUESSED_ITEM = 32  # bytes of an element of variable length, for sizing waves
+
 
 @dataclass
 class StoredArray:
@@ -64,10 +66,30 @@ class StoredArray:
         """What every chunk key starts with."""
         return f"{self.path}/" if self.path else ""
 
+    @cached_property
+    def wave_rows(self) -> int:
+        """Parts of one wave: chunks, or inner chunks of shards."""
+        spec = self.chain.spec if self.sharding is None else self.inner_chain.spec
+        itemsize = spec.data_type.itemsize
+        chunk = spec.size * (GUESSED_ITEM if itemsize is None else itemsize)
+        return max(1, self.device.wave_bytes // max(1, chunk))
+
+    @cached_property
+    def cuts(self) -> bool:
+        """Whether parts of chunks can be read without their wholes."""
+        chain = self.chain if self.sharding is None else self.inner_chain
+        regular = self.sharding is not None or isinstance(self.grid, RegularGrid)
+        return chain.plain and regular and self.cache is None and not self.missing_is_error
+
+    @cached_property
+    def _joined(self) -> tuple[str, Any]:
+        """What every chunk key starts with, and the function that joins the numbers after it."""
+        encoding = self.metadata.key_encoding
+        return (f"{self.path}/" if self.path else "") + encoding.prefix, encoding.separator.join
+
     def keys(self, coords: Sequence[tuple[int, ...]]) -> list[str]:
         """Store keys of chunks."""
-        encoding = self.metadata.key_encoding
-        if self.metadata.ndim == 0:
-            return [self.key_base + encoding.key(())] * len(coords)
-        base, join = self.key_base + encoding.prefix, encoding.separator.join
+        if coords == [()]:
+            return [self.key_base + self.metadata.key_encoding.key(())]
+        base, join = self._joined
         return [base + join(map(str, c)) for c in coords]

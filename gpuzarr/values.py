@@ -1,4 +1,4 @@
-"""Between what a user assigns or gets, and what the corridor moves: arrays with one axis for each of the array's."""
+"""What a user assigns, as host arrays that the corridor can take."""
 
 from __future__ import annotations
 
@@ -7,17 +7,6 @@ from typing import Any
 import numpy as np
 
 from gpuzarr.devices import Device
-from gpuzarr.selection import Box
-
-
-def as_axes(box: Box) -> tuple[Any, ...]:
-    """What turns an array of the box's result into one with all of the array's axes, ascending."""
-    return tuple(
-        [
-            None if gone else slice(None, None, -1) if flip else slice(None)
-            for gone, flip in zip(box.dropped, box.flips, strict=True)
-        ]
-    ) or ...  # type: ignore[return-value]
 
 
 def broadcast(source: np.ndarray[Any, Any], shape: tuple[int, ...]) -> np.ndarray[Any, Any]:
@@ -41,6 +30,12 @@ def objects(value: Any) -> np.ndarray[Any, Any]:
     return one
 
 
+def texts(source: np.ndarray[Any, Any], dtype: np.dtype[Any]) -> np.ndarray[Any, Any]:
+    """Objects as text. None is no text and is stored as "" (NumPy would make it the word "None")."""
+    missing = np.array([item is None for item in source.ravel().tolist()], bool).reshape(source.shape)
+    return np.where(missing, "", source).astype(dtype) if missing.any() else source.astype(dtype)
+
+
 def host_values(value: Any, dtype: np.dtype[Any], device: Device) -> np.ndarray[Any, Any]:
     """What a user assigns to an array of `dtype`, as a host array; it is cast later, chunk by chunk."""
     if hasattr(value, "__cuda_array_interface__"):
@@ -48,6 +43,9 @@ def host_values(value: Any, dtype: np.dtype[Any], device: Device) -> np.ndarray[
     if not hasattr(value, "__array__"):
         if dtype.kind == "O":
             return objects(value)
-        if dtype.kind == "T" or dtype.names is not None:
+        if dtype.kind == "T":
+            return texts(objects(value), dtype)
+        if dtype.names is not None:
             return np.asarray(value, dtype=dtype)
-    return np.asarray(value)
+    source = np.asarray(value)
+    return texts(source, dtype) if dtype.kind == "T" and source.dtype.kind == "O" else source

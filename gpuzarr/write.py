@@ -22,7 +22,6 @@ from gpuzarr.codecs.chain import CodecChain
 from gpuzarr.devices import Lane
 from gpuzarr.errors import CorruptChunkError
 from gpuzarr.plan import BoxPlan, PointRows, Wave, plan_chunks, plan_shards
-from gpuzarr.read import wave_rows
 from gpuzarr.selection import Selection
 from gpuzarr.shards import inner_counts, linear, parse
 from gpuzarr.storage.contract import Pieces, Span
@@ -40,7 +39,7 @@ def write(stored: StoredArray, selection: Selection, source: np.ndarray[Any, Any
 
 def _write_chunks(stored: StoredArray, selection: Selection, source: np.ndarray[Any, Any]) -> None:
     plan = plan_chunks(stored.grid, selection)
-    rows = wave_rows(stored, stored.chain.spec.size)
+    rows = stored.wave_rows
 
     def one_wave(i: int, lane: Lane) -> None:
         wave = plan.wave(range(i * rows, min(plan.size, (i + 1) * rows)))
@@ -111,9 +110,10 @@ def gather(
 ) -> np.ndarray[Any, Any]:
     """The whole chunk out of the source: a view of it where that is contiguous, else in the lane's scratch."""
     spec = chain.spec
-    part = source[wave.in_dest[row]] if source.ndim else source
+    part: np.ndarray[Any, Any] = source[wave.in_dest[row]] if source.ndim else source
     if wave.full[row] and part.ndim == len(spec.shape) and part.dtype == spec.dtype and part.flags.c_contiguous:
         return part
+    chunk: np.ndarray[Any, Any]
     chunk, _ = lane.scratch(spec.shape, spec.dtype)
     if not wave.full[row]:
         chunk[...] = fill  # what lies beyond the array's edge
@@ -195,7 +195,7 @@ def _encoded(
     """All encoded inner chunks of the shard: those in `encoded`, with the rows of the plan replaced."""
     chain = stored.inner_chain
     places = linear(stored, coords, plan.coords()).tolist()
-    rows = wave_rows(stored, chain.spec.size)
+    rows = stored.wave_rows
 
     def encode(i: int, lane: Lane) -> None:
         for row in range(i * rows, min(plan.size, (i + 1) * rows)):

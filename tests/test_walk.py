@@ -8,7 +8,6 @@ from types import CodeType, FrameType
 from typing import Any
 
 import numpy as np
-import pytest
 
 import gpuzarr
 from gpuzarr.codecs import GzipCodec
@@ -35,7 +34,6 @@ def walked(read: Any) -> set[CodeType]:
     return seen
 
 
-@pytest.mark.xfail(reason="49 functions in 22 files; the design asks for 40 in 15")
 def test_one_read_of_one_chunk_is_a_short_walk(tmp_path: Path) -> None:
     a = gpuzarr.create_array(tmp_path, shape=(100,), chunks=(50,), dtype="f4", compressors=GzipCodec())
     a[...] = np.arange(100)

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import zlib
+from ctypes import memmove
 from typing import Any
 
-from gpuzarr.codecs.engines.memory import octets
+from gpuzarr.codecs.contract import Decoder
+from gpuzarr.codecs.engines.memory import memory_at, octets
 from gpuzarr.errors import CorruptChunkError
 
 GZIP, ZLIB = 31, 15  # zlib's `wbits` for the two wrappings
@@ -22,7 +24,7 @@ def inflate(data: Any, limit: int, wbits: int, codec: str) -> bytes:
     """Decode to at most `limit` bytes. gzip may have several members; bytes behind a zlib stream are damage."""
     pieces: list[bytes] = []
     got = 0
-    rest: Any = octets(data)
+    rest: Any = data
     try:
         while True:
             stream = _inflater.decompressobj(wbits)
@@ -44,13 +46,16 @@ def inflate(data: Any, limit: int, wbits: int, codec: str) -> bytes:
         raise CorruptChunkError(str(error), codec=codec, expected=f"{limit} bytes") from error
 
 
-def inflate_into(data: Any, out: Any, wbits: int, codec: str) -> None:
-    """Decode to exactly the bytes of `out`."""
-    target = octets(out)
-    decoded = inflate(data, target.size, wbits, codec)
-    if len(decoded) != target.size:
-        raise CorruptChunkError("wrong decoded size", codec=codec, expected=target.size, got=len(decoded))
-    target[:] = octets(decoded)
+def inflater(nbytes: int, wbits: int, codec: str) -> Decoder:
+    """decode(source, size, destination) for streams of exactly `nbytes` decoded bytes."""
+
+    def decode(source: int | bytes, size: int, destination: int) -> None:
+        decoded = inflate(source if type(source) is bytes else memory_at(source, size), nbytes, wbits, codec)
+        if len(decoded) != nbytes:
+            raise CorruptChunkError("wrong decoded size", codec=codec, expected=nbytes, got=len(decoded))
+        memmove(destination, decoded, nbytes)
+
+    return decode
 
 
 def gzip_member(data: Any, level: int) -> bytes:

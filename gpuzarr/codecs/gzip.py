@@ -10,8 +10,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from gpuzarr.codecs.contract import BytesBytesCodec, is_integer
-from gpuzarr.codecs.deflate import GZIP, gzip_member, inflate, inflate_into
+from gpuzarr.codecs.contract import BytesBytesCodec, Decoder, is_integer
+from gpuzarr.codecs.deflate import GZIP, gzip_member, inflate, inflater
 from gpuzarr.codecs.engines.memory import Buffer
 from gpuzarr.errors import MetadataError
 
@@ -31,8 +31,8 @@ class GzipCodec(BytesBytesCodec):
     def encode(self, data: Buffer) -> Buffer:
         return gzip_member(data, self.level)
 
-    def decode_into(self, data: Buffer, out: Buffer) -> None:
-        inflate_into(data, out, GZIP, self.name)
+    def decoder(self, nbytes: int) -> Decoder:
+        return inflater(nbytes, GZIP, self.name)
 
     def decode(self, data: Buffer, limit: int) -> Buffer:
         return inflate(data, limit, GZIP, self.name)

@@ -24,6 +24,45 @@ def _usable_cores() -> int:
     return os.cpu_count() or 1
 
 
+class HostLane(Lane):
+    """Scratch memory of one thread. Both kinds grow to what a wave needs; `trim` gives back what is larger than a
+    small read wants to keep, so that memory between reads stays bounded."""
+
+    KEEP = 4 << 20  # bytes that a lane may hold between reads
+
+    __slots__ = ("_address", "_chunk", "_chunk_address", "_key", "_room")
+
+    def __init__(self) -> None:
+        self._room = bytearray()
+        self._address = 0
+        self._chunk = np.empty(0, np.uint8)
+        self._chunk_address = 0
+        self._key: tuple[Any, ...] = ()
+
+    def room(self, nbytes: int) -> tuple[bytearray, int]:
+        """At least `nbytes` of scratch for encoded bytes, and its address."""
+        if len(self._room) < nbytes:
+            self._room = bytearray(nbytes)
+            self._address = np.frombuffer(self._room, np.uint8).ctypes.data
+        return self._room, self._address
+
+    def scratch(self, shape: tuple[int, ...], dtype: np.dtype[Any]) -> tuple[np.ndarray[Any, Any], int]:
+        """An uninitialised C-contiguous array of this shape and dtype, and its address; the same memory at
+        every call with the same arguments."""
+        if self._key != (shape, dtype):
+            self._chunk = np.empty(shape, dtype)
+            self._chunk_address = self._chunk.__array_interface__["data"][0]
+            self._key = (shape, dtype)
+        return self._chunk, self._chunk_address
+
+    def trim(self) -> None:
+        """Let go of large scratch."""
+        if len(self._room) > self.KEEP:
+            self._room = bytearray()
+        if self._chunk.nbytes > self.KEEP:
+            self._chunk, self._key = np.empty(0, np.uint8), ()
+
+
 class CpuDevice(Device):
     """Waves of about a megabyte, so that encoded and decoded bytes stay in cache; one lane a core."""
 
@@ -60,12 +99,12 @@ class CpuDevice(Device):
         """The array itself."""
         return np.asarray(array)
 
-    def lane(self) -> Lane:
+    def lane(self) -> HostLane:
         """The calling thread's lane."""
         try:
-            lane: Lane = self._local.lane
+            lane: HostLane = self._local.lane
         except AttributeError:
-            lane = self._local.lane = Lane()
+            lane = self._local.lane = HostLane()
         return lane
 
     def run(self, task: Callable[[int, Lane], None], count: int) -> None:

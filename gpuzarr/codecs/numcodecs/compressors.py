@@ -17,7 +17,7 @@ import numpy as np
 
 from gpuzarr.codecs.blosc import CNAMES, SHUFFLES, BloscCodec
 from gpuzarr.codecs.contract import BytesBytesCodec, ChunkSpec, Decoder
-from gpuzarr.codecs.deflate import ZLIB, inflate, inflate_into
+from gpuzarr.codecs.deflate import ZLIB, inflate, inflater
 from gpuzarr.codecs.engines import cpu
 from gpuzarr.codecs.engines.memory import Buffer, byte_view, bytes_at, octets, size_of
 from gpuzarr.codecs.gzip import GzipCodec
@@ -146,8 +146,8 @@ class Zlib(Numcodec, BytesBytesCodec):
     def encode(self, data: Buffer) -> Buffer:
         return zlib.compress(byte_view(data), self.level)
 
-    def decode_into(self, data: Buffer, out: Buffer) -> None:
-        inflate_into(data, out, ZLIB, self.name)
+    def decoder(self, nbytes: int) -> Decoder:
+        return inflater(nbytes, ZLIB, self.name)
 
     def decode(self, data: Buffer, limit: int) -> Buffer:
         return inflate(data, limit, ZLIB, self.name)
