@@ -221,12 +221,12 @@ def test_trap_09_fill_values_are_compared_bit_by_bit() -> None:
         ("f8", np.nan, np.nan, 0.0),
         ("f8", 0.0, 0.0, -0.0),
         ("f4", -0.0, -0.0, 0.0),
-        ("M8[s]", np.datetime64("NaT"), np.datetime64("NaT"), 0),
+        ("M8[s]", np.datetime64("NaT", "s"), np.datetime64("NaT", "s"), np.datetime64(0, "s")),
         ("c8", complex(np.nan, 0), complex(np.nan, 0), complex(np.nan, -0.0)),
     ):
         objects: dict[str, Any] = {}
         z = array_of(objects, shape=(4,), chunks=(2,), dtype=dtype, fill_value=fill)
-        z[...] = 1
+        z[...] = np.ones(4).astype(dtype)
         z[:2] = np.full(2, deleted, dtype)
         z[2:] = np.full(2, kept, dtype)
         assert sorted(objects) == ["c/1", "zarr.json"]
