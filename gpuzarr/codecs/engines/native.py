@@ -27,9 +27,8 @@ from gpuzarr.codecs.engines.blosc_header import BLOSCLZ_LIMIT, check_header, che
 from gpuzarr.codecs.engines.memory import address, bytes_at, memory_at, size_of
 from gpuzarr.errors import CorruptChunkError, EncodeError
 
-# Handing the interpreter over costs some microseconds where threads compete; up to this size, LZ4, blosclz and CRC-32C
-# are done (at several GB/s) before another thread would have got going. Measured: 16-KiB chunks read 6 % faster so,
-# 64-KiB chunks neither faster nor slower.
+# A checksum of so little is done before another thread would have got the interpreter; decoders let go of it always:
+# held through a wave of 16-KiB Blosc chunks it made two threads slower than one.
 KEEP_INTERPRETER = 32 << 10
 KEEP_SCRATCH = 16 << 20  # bytes of compressor output room that a thread keeps
 
@@ -201,8 +200,8 @@ class Zstd:
 class Blosc:
     """Blosc 1 containers, decoded in the calling thread."""
 
-    def __init__(self, library: Any, holding: Any) -> None:
-        self._library, self._holding = library, holding
+    def __init__(self, library: Any) -> None:
+        self._library = library
         self._room = Room()
 
     @classmethod
@@ -218,19 +217,17 @@ class Blosc:
             "blosc_compname_to_compcode": (c_int, [c_char_p]),
         }
         library = _load("blosc", signatures)
-        holding = _load("blosc", signatures, ctypes.PyDLL)
-        return cls(library, holding) if library is not None and holding is not None else None
+        return cls(library) if library is not None else None
 
     def decoder(self, nbytes: int) -> Any:
         """decode(source, size, destination) for containers of `nbytes` decoded bytes."""
-        release = self._library.blosc_decompress_ctx
-        hold = self._holding.blosc_decompress_ctx if nbytes <= KEEP_INTERPRETER else release
+        decompress = self._library.blosc_decompress_ctx
 
         def decode(source: int | bytes, size: int, destination: int) -> None:
             flags = check_header(bytes_at(source, 16) if size >= 16 else b"", size, nbytes)
             if flags < 0x20 and size > BLOSCLZ_LIMIT:
                 check_streams(memory_at(source, size))
-            got = (hold if flags < 0x40 else release)(source, destination, nbytes, 1)
+            got = decompress(source, destination, nbytes, 1)
             if got != nbytes:
                 raise CorruptChunkError("damaged Blosc container", codec="blosc", expected=nbytes, got=got)
 
@@ -253,8 +250,8 @@ class Blosc:
 class Lz4:
     """One raw LZ4 block."""
 
-    def __init__(self, library: Any, holding: Any) -> None:
-        self._library, self._holding = library, holding
+    def __init__(self, library: Any) -> None:
+        self._library = library
         self._room = Room()
 
     @classmethod
@@ -266,13 +263,12 @@ class Lz4:
             "LZ4_compress_fast": (c_int, [c_void_p, c_void_p, c_int, c_int, c_int]),
             "LZ4_compressBound": (c_int, [c_int]),
         }
-        library, holding = _load("lz4", signatures), _load("lz4", signatures, ctypes.PyDLL)
-        return cls(library, holding) if library is not None and holding is not None else None
+        library = _load("lz4", signatures)
+        return cls(library) if library is not None else None
 
     def decode_block(self, source: int, size: int, destination: int, nbytes: int) -> None:
         """Decode a block of exactly `nbytes` decoded bytes."""
-        library = self._holding if nbytes <= KEEP_INTERPRETER else self._library
-        got = library.LZ4_decompress_safe(source, destination, size, nbytes)
+        got = self._library.LZ4_decompress_safe(source, destination, size, nbytes)
         if got != nbytes:
             raise CorruptChunkError("damaged LZ4 block", codec="lz4", expected=nbytes, got=got)
 
