@@ -277,7 +277,7 @@ class Array(ArrayFacts):
         self._replace(new)
         if any(n < o for n, o in zip(new.shape, old.metadata.shape, strict=True)):
             trim(old, new.shape)
-            remove_outside(self._stored)
+            remove_outside(self._stored, old)
 
     def append(self, data: Any, axis: int = 0) -> tuple[int, ...]:
         """Add `data` at the end of `axis`; returns the new shape.
@@ -420,18 +420,37 @@ class Array(ArrayFacts):
 
     def __reduce__(self) -> tuple[Any, ...]:
         state = (
-            self.store, self.path, self.metadata, self.device.name, self.synchronizer, self.config,
-            None if self.chunk_store is self.store else self.chunk_store, self._cache_bytes,
+            self.store,
+            self.path,
+            self.metadata,
+            self.device.name,
+            self.synchronizer,
+            self.config,
+            None if self.chunk_store is self.store else self.chunk_store,
+            self._cache_bytes,
         )
         return (_rebuild, (type(self), *state))
 
 
 def _rebuild(
-    kind: type[Array], store: Store, path: str, metadata: ArrayMetadata, device: str, synchronizer: Any,
-    config: ArrayConfig, chunk_store: Store | None, cache_bytes: int,
+    kind: type[Array],
+    store: Store,
+    path: str,
+    metadata: ArrayMetadata,
+    device: str,
+    synchronizer: Any,
+    config: ArrayConfig,
+    chunk_store: Store | None,
+    cache_bytes: int,
 ) -> Array:
     return kind(
-        store, path, metadata, device=device, synchronizer=synchronizer, config=config, chunk_store=chunk_store,
+        store,
+        path,
+        metadata,
+        device=device,
+        synchronizer=synchronizer,
+        config=config,
+        chunk_store=chunk_store,
         cache_bytes=cache_bytes,
     )
 

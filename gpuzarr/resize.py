@@ -51,11 +51,11 @@ def trim(old: StoredArray, shape: tuple[int, ...]) -> None:
         kept[axis] = Span(0, size, 1)
 
 
-def remove_outside(stored: StoredArray) -> None:
-    """Delete the chunks that lie wholly outside of the array."""
+def remove_outside(stored: StoredArray, old: StoredArray) -> None:
+    """Delete the chunks that lie wholly outside of the array; `old` is the array before it shrank."""
     counts = stored.grid.counts
     encoding = stored.metadata.key_encoding
-    for key in list(stored_keys(stored)):
+    for key in list(stored_keys(old)):
         place = encoding.coords(key[len(stored.key_base) :], (2**63,) * len(counts))
         if place is not None and any(i >= n for i, n in zip(place, counts, strict=True)):
             stored.store.delete(key)

@@ -43,20 +43,31 @@ def _write_chunks(stored: StoredArray, selection: Selection, source: np.ndarray[
 
     def one_wave(i: int, lane: Lane) -> None:
         wave = plan.wave(range(i * rows, min(plan.size, (i + 1) * rows)))
-        keys = stored.keys(wave.coords)
-        whole = [row for row in range(len(keys)) if wave.covers[row]]
-        empty: list[str] = []
-        stored.store.set_many(_encoded_chunks(stored, wave, keys, whole, source, lane, empty))
-        for key in empty:
-            stored.store.delete(key)
-        if len(whole) < len(keys):
-            for row in sorted(set(range(len(keys))) - set(whole)):
-                _update_chunk(stored, keys[row], wave, row, source)
-        if stored.cache is not None:
-            for coords in wave.coords:
-                stored.cache.drop(coords)
+        try:
+            _write_wave(stored, wave, source, lane)
+        finally:  # of a wave that fails in the middle, some chunks were put
+            _forget(stored, wave)
 
     stored.device.run(one_wave, ceil(plan.size / rows))
+
+
+def _write_wave(stored: StoredArray, wave: Wave, source: np.ndarray[Any, Any], lane: Lane) -> None:
+    keys = stored.keys(wave.coords)
+    whole = [row for row in range(len(keys)) if wave.covers[row]]
+    empty: list[str] = []
+    stored.store.set_many(_encoded_chunks(stored, wave, keys, whole, source, lane, empty))
+    for key in empty:
+        stored.store.delete(key)
+    if len(whole) < len(keys):
+        for row in sorted(set(range(len(keys))) - set(whole)):
+            _update_chunk(stored, keys[row], wave, row, source)
+
+
+def _forget(stored: StoredArray, wave: Wave) -> None:
+    """Drop what the cache holds of these chunks."""
+    if stored.cache is not None:
+        for coords in wave.coords:
+            stored.cache.drop(coords)
 
 
 def _encoded_chunks(
@@ -150,9 +161,7 @@ def _write_shards(stored: StoredArray, selection: Selection, source: np.ndarray[
                 old = _old_chunks(stored, key, counts)
                 _put_shard(stored, key, counts, _encoded(stored, coords, plan, wave, old, source))
         stored.shard_indexes.pop(key, None)
-        if stored.cache is not None:
-            for place in wave.coords:
-                stored.cache.drop(place)
+        _forget(stored, wave)
 
     stored.device.run(one_shard, split.size)
 
@@ -202,11 +211,15 @@ def _encoded(
             if wave.covers[row]:
                 chunk = gather(chain, wave, row, source, stored.fill, lane)
             else:
-                chunk = merge(chain, encoded[places[row]], wave, row, source, stored.fill)
+                try:
+                    chunk = merge(chain, encoded[places[row]], wave, row, source, stored.fill)
+                except CorruptChunkError as error:
+                    key = stored.keys([coords])[0]
+                    raise error.at(f"{key}, inner chunk {wave.coords[row]}") from error.__cause__
             if not stored.write_empty and chain.spec.is_fill(chunk):
                 encoded[places[row]] = None
             else:
-                data = chain.encode(chunk)
+                data = chain.encode(chunk, write_empty=stored.write_empty)
                 # A chain without compressor may give a view of scratch, which the next row overwrites.
                 encoded[places[row]] = bytes(data) if isinstance(data, np.ndarray | memoryview) else data
 
