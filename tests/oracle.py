@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 import gpuzarr
+from gpuzarr.devices import get_device
 from gpuzarr.storage import LocalStore, MemoryStore
 
 Rng = np.random.Generator
@@ -407,6 +408,9 @@ def write_fields(rng: Rng, z: gpuzarr.Array, a: np.ndarray) -> None:
 def check(seed: int, selections: int, folder: str) -> int:
     """One array, so many selections of it; returns how many were compared."""
     rng = np.random.default_rng(seed)
+    device: Any = get_device("cpu")
+    before = device.wave_bytes
+    device.wave_bytes = int(rng.choice([before, 10, 200]))  # small waves: several a read, on several threads
     z, what = make_array(rng, folder, seed)
     try:
         a = np.empty(z.shape, z.dtype)
@@ -425,4 +429,6 @@ def check(seed: int, selections: int, folder: str) -> int:
         assert [error for _, error in again.check_chunks() if error is not None] == []
     except Exception as error:
         raise AssertionError(f"seed {seed}, {what}\nchunks {z.write_chunk_sizes}") from error
+    finally:
+        device.wave_bytes = before
     return selections
