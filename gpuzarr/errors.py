@@ -1,39 +1,39 @@
 """Every error that gpuzarr raises on its own, in one tree.
 
-    GpuzarrError                                  whatever gpuzarr itself finds wrong
-    ├── BaseZarrError (ValueError)                zarr-python's root, so that its `except` clauses keep working
-    │   ├── MetadataError                         a metadata document, or arguments that would make one, break the spec
-    │   │   ├── NodeTypeValidationError           an array where a group was wanted, or the reverse
-    │   │   ├── DataTypeValidationError           an unknown or impossible data type
-    │   │   └── UnknownCodecError                 a codec that is not registered; names the package to install
-    │   ├── NodeNotFoundError (FileNotFoundError)
-    │   │   ├── ArrayNotFoundError
-    │   │   └── GroupNotFoundError
-    │   ├── ContainsNodeError (FileExistsError)   a node is in the way of the one to be made
-    │   │   ├── ContainsArrayError
-    │   │   ├── ContainsGroupError
-    │   │   └── ContainsArrayAndGroupError
-    │   ├── CorruptChunkError                     stored chunk bytes are not what the metadata say
-    │   │   ├── ChecksumError                     a stored checksum does not match
-    │   │   └── CorruptShardError                 a shard or its index is damaged
-    │   ├── ChunkNotFoundError                    a chunk is absent and the caller asked for that to be an error
-    │   ├── EncodeError                           the data cannot be written with this array's codecs
-    │   ├── PickleCodecDisabledError              pickle is never decoded
-    │   ├── LimitError                            a size in the store is beyond a limit that can be raised by an option
-    │   └── KeyValidationError                    a key that no store may hold ('..', absolute, NUL, ...)
-    ├── SelectionError (IndexError)               an index that does not fit the array
-    │   ├── BoundsCheckError
-    │   ├── NegativeStepError
-    │   ├── ArrayIndexError
-    │   └── VindexInvalidSelectionError
-    └── StoreError (OSError)                      the store failed; the cause is chained
-        ├── StoreReadError
-        │   └── ShortReadError                    fewer bytes than asked for
-        ├── StoreWriteError
-        ├── ReadOnlyError (PermissionError, ValueError)  a write to something opened for reading
-        ├── ObjectChangedError                    an object was replaced between two reads that must agree
-        ├── ConflictError                         another writer was there first
-        └── LockTimeoutError (TimeoutError)
+GpuzarrError                                  whatever gpuzarr itself finds wrong
+├── BaseZarrError (ValueError)                zarr-python's root, so that its `except` clauses keep working
+│   ├── MetadataError                         a metadata document, or arguments that would make one, break the spec
+│   │   ├── NodeTypeValidationError           an array where a group was wanted, or the reverse
+│   │   ├── DataTypeValidationError           an unknown or impossible data type
+│   │   └── UnknownCodecError                 a codec that is not registered; names the package to install
+│   ├── NodeNotFoundError (FileNotFoundError)
+│   │   ├── ArrayNotFoundError
+│   │   └── GroupNotFoundError
+│   ├── ContainsNodeError (FileExistsError)   a node is in the way of the one to be made
+│   │   ├── ContainsArrayError
+│   │   ├── ContainsGroupError
+│   │   └── ContainsArrayAndGroupError
+│   ├── CorruptChunkError                     stored chunk bytes are not what the metadata say
+│   │   ├── ChecksumError                     a stored checksum does not match
+│   │   └── CorruptShardError                 a shard or its index is damaged
+│   ├── ChunkNotFoundError                    a chunk is absent and the caller asked for that to be an error
+│   ├── EncodeError                           the data cannot be written with this array's codecs
+│   ├── PickleCodecDisabledError              pickle is never decoded
+│   ├── LimitError                            a size in the store is beyond a limit that can be raised by an option
+│   └── KeyValidationError                    a key that no store may hold ('..', absolute, NUL, ...)
+├── SelectionError (IndexError)               an index that does not fit the array
+│   ├── BoundsCheckError
+│   ├── NegativeStepError
+│   ├── ArrayIndexError
+│   └── VindexInvalidSelectionError
+└── StoreError (OSError)                      the store failed; the cause is chained
+    ├── StoreReadError
+    │   └── ShortReadError                    fewer bytes than asked for
+    ├── StoreWriteError
+    ├── ReadOnlyError (PermissionError, ValueError)  a write to something opened for reading
+    ├── ObjectChangedError                    an object was replaced between two reads that must agree
+    ├── ConflictError                         another writer was there first
+    └── LockTimeoutError (TimeoutError)
 """
 
 from __future__ import annotations
@@ -114,12 +114,9 @@ class CorruptChunkError(BaseZarrError):
     def __str__(self) -> str:
         where = f" at key {self.key!r}" if self.key is not None else ""
         who = f" ({self.codec})" if self.codec is not None else ""
-        numbers = (
-            f": expected {self.expected}, got {self.got}"
-            if self.expected is not None or self.got is not None
-            else ""
-        )
-        return f"corrupt chunk{where}{who}: {self.what}{numbers}"
+        said = {"expected": self.expected, "got": self.got}
+        numbers = ", ".join(f"{name} {value}" for name, value in said.items() if value is not None)
+        return f"corrupt chunk{where}{who}: {self.what}{': ' if numbers else ''}{numbers}"
 
     def at(self, key: str) -> CorruptChunkError:
         """The same error with the key filled in, where it was not known yet."""

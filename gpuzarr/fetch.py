@@ -57,8 +57,10 @@ def _fetched(
     encoder that we know writes it; the decoder bounds what comes of it."""
     sources: list[Any] = []
     for i, size in enumerate(sizes):
-        large = size is not None and size > limit
-        sources.append(store.get(keys[i]) if large else None if size is None else start + i * limit)
+        if size is not None and size > limit:
+            sources.append(store.get(keys[i], limit=max(limit, MOST_ROOM)))
+        else:
+            sources.append(None if size is None else start + i * limit)
     fetched = [0 if s is None else n if type(s) is int else size_of(s) for s, n in zip(sources, sizes, strict=True)]
     return Encoded(sources, fetched, room, start)  # type: ignore[arg-type]
 

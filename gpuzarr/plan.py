@@ -43,9 +43,7 @@ class Wave(NamedTuple):
 
     def only(self, row: int) -> Wave:
         """One row, as a wave."""
-        return Wave(
-            [self.coords[row]], [self.in_chunk[row]], [self.in_dest[row]], [self.full[row]], [self.covers[row]]
-        )
+        return Wave([self.coords[row]], [self.in_chunk[row]], [self.in_dest[row]], [self.full[row]], [self.covers[row]])
 
 
 @dataclass(frozen=True, slots=True)

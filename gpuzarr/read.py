@@ -20,7 +20,7 @@ from gpuzarr import pieces
 from gpuzarr.cache import ChunkCache
 from gpuzarr.codecs.chain import CodecChain
 from gpuzarr.devices import Lane
-from gpuzarr.errors import ObjectChangedError
+from gpuzarr.errors import LimitError, ObjectChangedError
 from gpuzarr.fetch import Encoded, fetch_objects, fetch_ranges, nothing
 from gpuzarr.grid import RectilinearGrid
 from gpuzarr.place import deliver
@@ -137,13 +137,15 @@ class _Shard:
                     raise
 
     def _locate(self) -> _Located:
+        cache = self.stored.cache
+        generation = 0 if cache is None else cache.generation  # before the shard is found to be absent, or as it is
         index = read_index(self.stored, self.key, self.coords)
         if index is None:
-            return _Located(None, np.arange(self.plan.size), None, None)
+            return _Located(None, np.arange(self.plan.size), None, None, generation)
         rows = linear(self.stored, self.coords, self.plan.coords())
         order = np.argsort(index.starts[rows], kind="stable") if rows.size > 1 else rows - rows
         rows = rows[order]
-        return _Located(index.version, order, index.starts[rows], index.sizes[rows])
+        return _Located(index.version, order, index.starts[rows], index.sizes[rows], generation)
 
     def _wave(self, located: _Located, start: int, count: int, dest: np.ndarray[Any, Any], lane: Lane) -> None:
         part = slice(start, start + count)
@@ -161,8 +163,7 @@ class _Shard:
         def name(i: int) -> str:
             return f"{self.key}, inner chunk {wave.coords[i]}"
 
-        _deliver(self.stored, self.stored.inner_chain, wave, name, fetch, dest, lane)
-
+        _deliver(self.stored, self.stored.inner_chain, wave, name, fetch, dest, lane, located.generation)
 
     def _pieces(self, located: _Located, part: slice, wave: Wave, dest: np.ndarray[Any, Any], lane: Lane) -> bool:
         """Read the parts of uncompressed inner chunks where they lie; False where whole chunks are as good."""
@@ -188,6 +189,7 @@ class _Located(NamedTuple):
     order: np.ndarray[Any, Any]  # row numbers of the plan
     starts: np.ndarray[Any, Any] | None  # byte ranges; None where there is no shard, start -1 where no chunk
     sizes: np.ndarray[Any, Any] | None
+    generation: int  # of the cache, when this was found out
 
 
 def _deliver(
@@ -198,12 +200,17 @@ def _deliver(
     fetch: Callable[[Sequence[int]], Encoded],
     dest: np.ndarray[Any, Any],
     lane: Lane,
+    generation: int | None = None,
 ) -> None:
     """Fetch, decode and place one wave; by way of the cache, if there is one."""
     strict = stored.missing_is_error
     rows = range(len(wave.coords))
+    if chain.nbytes is not None and chain.nbytes > stored.ceiling:
+        fetch = _refusing(fetch, chain.nbytes, stored.ceiling)
     if stored.cache is not None:
-        _deliver_cached(stored, stored.cache, chain, wave, name, fetch, dest, lane)
+        if generation is None:
+            generation = stored.cache.generation
+        _deliver_cached(stored, stored.cache, chain, wave, name, fetch, dest, lane, generation)
     elif stored.sharding is None and isinstance(stored.grid, RectilinearGrid):
         encoded = fetch(rows)
         for i in rows:  # chunks differ in shape, so each has its own chain
@@ -222,8 +229,8 @@ def _deliver_cached(
     fetch: Callable[[Sequence[int]], Encoded],
     dest: np.ndarray[Any, Any],
     lane: Lane,
+    generation: int,
 ) -> None:
-    generation = cache.generation
     held = [cache.get(c) for c in wave.coords]
     absent = [i for i, chunk in enumerate(held) if chunk is None]
     encoded = fetch(absent) if absent else nothing(0)
@@ -237,6 +244,22 @@ def _deliver_cached(
     for chunk, in_chunk, in_dest in zip(held, wave.in_chunk, wave.in_dest, strict=True):
         assert chunk is not None
         dest[in_dest] = chunk[in_chunk]
+
+
+def _refusing(
+    fetch: Callable[[Sequence[int]], Encoded], nbytes: int, ceiling: int
+) -> Callable[[Sequence[int]], Encoded]:
+    """`fetch` for chunks that are too large to decode: only absent ones pass."""
+
+    def refuse(rows: Sequence[int]) -> Encoded:
+        encoded = fetch(rows)
+        if any(source is not None for source in encoded.sources):
+            raise LimitError(
+                f"a chunk has {nbytes} bytes, more than the {ceiling} of the option 'array.max_chunk_bytes'"
+            )
+        return encoded
+
+    return refuse
 
 
 def _named(name: Callable[[int], str], row: int) -> Callable[[int], str]:

@@ -13,6 +13,7 @@ from gpuzarr.codecs.sharding_indexed import ShardingCodec
 from gpuzarr.devices import Device
 from gpuzarr.grid import RectilinearGrid, RegularGrid
 from gpuzarr.metadata.model import ArrayMetadata
+from gpuzarr.options import config
 from gpuzarr.storage.contract import Store
 
 GUESSED_ITEM = 32  # bytes of an element of variable length, for sizing waves
@@ -73,6 +74,11 @@ class StoredArray:
         itemsize = spec.data_type.itemsize
         chunk = spec.size * (GUESSED_ITEM if itemsize is None else itemsize)
         return max(1, self.device.wave_bytes // max(1, chunk))
+
+    @cached_property
+    def ceiling(self) -> int:
+        """The most bytes that a chunk may have, decoded (option `array.max_chunk_bytes`)."""
+        return int(config.get("array.max_chunk_bytes"))
 
     @cached_property
     def cuts(self) -> bool:

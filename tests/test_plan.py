@@ -105,7 +105,12 @@ def test_parts_make_the_selection(block: int) -> None:
 
 
 def place_by_shard(
-    rng: random.Random, array: np.ndarray, grid: RegularGrid, shards: RegularGrid, selection: Selection, dest: np.ndarray
+    rng: random.Random,
+    array: np.ndarray,
+    grid: RegularGrid,
+    shards: RegularGrid,
+    selection: Selection,
+    dest: np.ndarray,
 ) -> None:
     split = plan_shards(grid, shards, selection)
     seen = set()

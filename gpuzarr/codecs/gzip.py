@@ -3,7 +3,7 @@
 Kind: bytes -> bytes. Spec: https://zarr-specs.readthedocs.io/en/latest/v3/codecs/gzip/
 Configuration: {"name": "gzip", "configuration": {"level": 5}}. Known trouble: files of several members (bgzip,
 parallel writers) are legal. zarr-python stores the time of writing in the header; we store 0, so that equal data
-are equal files. Runs on: cpu (zlib, or ISA-L for decoding where `isal` is installed), cuda (nvCOMP).
+are equal files. Runs on: cpu (ISA-L for decoding where its package has a wheel, else zlib), cuda (nvCOMP).
 """
 
 from __future__ import annotations
