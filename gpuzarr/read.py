@@ -43,7 +43,7 @@ def read(stored: StoredArray, selection: Selection, dest: np.ndarray[Any, Any]) 
 def _read_chunks(stored: StoredArray, selection: Selection, dest: np.ndarray[Any, Any]) -> None:
     plan = plan_chunks(stored.grid, selection)
     rows = stored.wave_rows
-    limit, spec = stored.chain.encoded_limit, stored.chain.spec
+    limit, spec = stored.largest_chain.encoded_limit, stored.chain.spec
 
     def one_wave(i: int, lane: Lane) -> None:
         wave = plan.wave(range(i * rows, min(plan.size, (i + 1) * rows)))
@@ -205,8 +205,9 @@ def _deliver(
     """Fetch, decode and place one wave; by way of the cache, if there is one."""
     strict = stored.missing_is_error
     rows = range(len(wave.coords))
-    if chain.nbytes is not None and chain.nbytes > stored.ceiling:
-        fetch = _refusing(fetch, chain.nbytes, stored.ceiling)
+    largest = chain.nbytes if stored.sharding is not None else stored.largest_chain.nbytes
+    if largest is not None and largest > stored.ceiling:
+        fetch = _refusing(fetch, wave, stored, chain)
     if stored.cache is not None:
         if generation is None:
             generation = stored.cache.generation
@@ -247,16 +248,19 @@ def _deliver_cached(
 
 
 def _refusing(
-    fetch: Callable[[Sequence[int]], Encoded], nbytes: int, ceiling: int
+    fetch: Callable[[Sequence[int]], Encoded], wave: Wave, stored: StoredArray, chain: CodecChain
 ) -> Callable[[Sequence[int]], Encoded]:
-    """`fetch` for chunks that are too large to decode: only absent ones pass."""
+    """`fetch` where some chunks are too large to decode: of those, only absent ones pass."""
 
     def refuse(rows: Sequence[int]) -> Encoded:
         encoded = fetch(rows)
-        if any(source is not None for source in encoded.sources):
-            raise LimitError(
-                f"a chunk has {nbytes} bytes, more than the {ceiling} of the option 'array.max_chunk_bytes'"
-            )
+        for row, source in zip(rows, encoded.sources, strict=True):
+            one = chain if stored.sharding is not None else chain.for_shape(stored.grid.chunk_shape(wave.coords[row]))
+            if source is not None and one.nbytes is not None and one.nbytes > stored.ceiling:
+                raise LimitError(
+                    f"a chunk has {one.nbytes} bytes, more than the {stored.ceiling} of the option "
+                    "'array.max_chunk_bytes'"
+                )
         return encoded
 
     return refuse

@@ -68,9 +68,14 @@ class StoredArray:
         return f"{self.path}/" if self.path else ""
 
     @cached_property
+    def largest_chain(self) -> CodecChain:
+        """The chain of the largest chunk, by which waves and their memory are measured."""
+        return self.chain if isinstance(self.grid, RegularGrid) else self.chain.for_shape(self.grid.largest_chunk)
+
+    @cached_property
     def wave_rows(self) -> int:
         """Parts of one wave: chunks, or inner chunks of shards."""
-        spec = self.chain.spec if self.sharding is None else self.inner_chain.spec
+        spec = self.largest_chain.spec if self.sharding is None else self.inner_chain.spec
         itemsize = spec.data_type.itemsize
         chunk = spec.size * (GUESSED_ITEM if itemsize is None else itemsize)
         return max(1, self.device.wave_bytes // max(1, chunk))

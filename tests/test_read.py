@@ -15,7 +15,7 @@ import pytest
 import gpuzarr
 from gpuzarr.codecs import BloscCodec, Crc32cCodec, GzipCodec, ZstdCodec
 from gpuzarr.devices import Lane, get_device
-from gpuzarr.errors import ChunkNotFoundError, CorruptChunkError, ObjectChangedError, StoreReadError
+from gpuzarr.errors import ChunkNotFoundError, CorruptChunkError, LimitError, ObjectChangedError, StoreReadError
 from gpuzarr.storage import LocalStore, MemoryStore
 from gpuzarr.storage.contract import Pieces, Span, Store
 from gpuzarr.storage.wrappers import CountingStore, WrapperStore
@@ -360,3 +360,29 @@ def test_the_checksum_of_an_object_is_checked_by_zlib_too() -> None:
     objects["0"] = bytes(stream)
     with pytest.raises(CorruptChunkError, match="zlib"):
         z[...]
+
+
+@pytest.mark.parametrize("chunks", [(2000,), [[10, 1990]], [[1990, 10]]], ids=str)
+@pytest.mark.parametrize("shards", [False, True])
+def test_a_chunk_beyond_the_limit_is_refused_and_the_others_read(store: Store, chunks: Any, shards: bool) -> None:
+    more = {"shards": (4000,)} if shards and chunks == (2000,) else {}
+    with gpuzarr.config.set({"array.max_chunk_bytes": 1000}):
+        z = gpuzarr.create_array(
+            store, shape=(2000,), chunks=chunks, dtype="u1", compressors=None, fill_value=3, **more
+        )
+        assert z[...].tolist() == [3] * 2000
+        z.with_config({"write_empty_chunks": True})[...] = 1
+        for handle in (z, z.with_cache(1 << 20)):
+            with pytest.raises(LimitError, match="max_chunk_bytes"):
+                handle[...]
+            if isinstance(chunks, list):
+                low = 0 if chunks[0][0] == 10 else 1990
+                assert handle[low : low + 10].tolist() == [1] * 10
+    assert gpuzarr.open_array(store)[...].tolist() == [1] * 2000
+
+
+def test_chunks_that_differ_in_size_are_fetched_by_the_largest(tmp_path: Path) -> None:
+    z = gpuzarr.create_array(tmp_path, shape=(80 << 20,), chunks=[[1, (80 << 20) - 1]], dtype="u1", compressors=None)
+    z[5 : 80 << 20 : 1 << 20] = 9
+    assert z[4:7].tolist() == [0, 9, 0]
+    assert int(z[...].sum()) == 9 * 80
