@@ -183,7 +183,7 @@ def test_a_failed_overwrite_deletes_nothing(zarr_format: int, wrong: dict[str, A
 def test_a_failed_overwrite_keeps_a_zip_file(tmp_path: Path) -> None:
     zarr.save(tmp_path / "a.zip", DATA)
     for mode, wrong in (("w", {"chunks": (1, 2, 3)}), ("w-", {})):
-        with pytest.raises(ValueError, match="chunks|in the way"):
+        with pytest.raises(ValueError, match=r"chunks|in the way"):
             zarr.open_array(tmp_path / "a.zip", mode=mode, shape=(4,), **wrong)
     np.testing.assert_array_equal(zarr.load(tmp_path / "a.zip"), DATA)
     with zarr.open_array(tmp_path / "a.zip", mode="w", shape=(4,), fill_value=1) as array:

@@ -88,13 +88,20 @@ def documents(objects: dict[str, bytes]) -> dict[str, bytes]:
     return {k: v for k, v in objects.items() if k.rpartition("/")[2] in ("zarr.json", ".zarray", ".zattrs", ".zgroup")}
 
 
+def as_stored(a: Any) -> Any:
+    """The array opened anew: the handle that made it knows which NaN fills it; a document of format 2 does not."""
+    return zarr.open_array(a.store_path.store, path=a.path, mode="r+")
+
+
 def we_read_what_they_write(a: Any, data: st.DataObject) -> None:
+    a = as_stored(a)
     z = gpuzarr.open_array(objects_of(a), path=a.path, mode="r")
     compare(z, a, data)
     assert [error for _, error in z.check_chunks() if error is not None] == []
 
 
 def they_read_what_we_write(a: Any, data: st.DataObject) -> None:
+    a = as_stored(a)
     values = np.asarray(a[...])
     ours: dict[str, Any] = dict(documents(objects_of(a)))
     z = gpuzarr.open_array(ours, path=a.path)
