@@ -1,0 +1,190 @@
+"""Which Zstandard streams are whole, one frame, and of the expected size, as far as that shows without decoding.
+
+RFC 8878, section 3.1. A first pass reads the frame headers; then all streams walk together, block by block; a last
+pass looks into all compressed blocks at once.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from gpuzarr.codecs.engines.streams_table import Bools, Integers, Octets, unsigned, unsigned24
+
+_MAGIC = 0xFD2FB528
+_BLOCK = 128 << 10  # the most bytes that a block decodes to
+_WINDOW_LOG = 27  # decoders may refuse a larger window
+_RAW, _RLE, _COMPRESSED, _RESERVED = range(4)
+# nvCOMP's scratch memory counts a block for every 128 KiB of output. Writers split blocks further where the data
+# change; frames of very many tiny blocks come from writers that flush all the time.
+_CROWD = 4
+
+
+def zstd_fit(encoded: Octets, at: Integers, size: Integers, nbytes: Integers, *, trusted: bool = False) -> Bools:
+    """Which streams are one zstd frame of exactly `nbytes` bytes that a GPU decoder may see."""
+    frames = _Frames.read(encoded, at, size, nbytes)
+    if not trusted:
+        _walk(encoded, frames, nbytes)
+    return frames.fit
+
+
+@dataclass(frozen=True, slots=True)
+class _Frames:
+    """Frame headers: which are as they should be, the first block's place, where the blocks end, and the most bytes
+    of a block."""
+
+    fit: Bools
+    place: Integers
+    end: Integers
+    limit: Integers
+
+    @classmethod
+    def read(cls, encoded: Octets, at: Integers, size: Integers, nbytes: Integers) -> _Frames:
+        descriptor = unsigned(encoded, at + 4, 1)
+        single = descriptor >> 5 & 1
+        window = unsigned(encoded, at + 5, 1)
+        log = 10 + (window >> 3)
+        # The size of the content is told in 0, 1, 2, 4 or 8 bytes behind that; two bytes count from 256.
+        kind, field = descriptor >> 6, at + 6 - single
+        width = np.where(kind == 0, single, 1 << kind)
+        content = np.choose(
+            kind,
+            [
+                unsigned(encoded, field, 1),
+                unsigned(encoded, field, 2) + 256,
+                unsigned(encoded, field, 4),
+                unsigned(encoded, field, 8),
+            ],
+        )
+        place = field + width
+        end = at + size - 4 * (descriptor >> 2 & 1)
+        fit = (size >= 9) & (unsigned(encoded, at, 4) == _MAGIC) & (width > 0) & (content == nbytes)
+        # No dictionary, no reserved bit.
+        fit &= (descriptor & 0b11011 == 0) & ((single == 1) | (log <= _WINDOW_LOG)) & (place + 3 <= end)
+        spread = np.where(single == 1, nbytes, (8 + (window & 7)) << (log - 3))
+        return cls(fit, place, end, np.minimum(spread, _BLOCK))
+
+
+def _walk(encoded: Octets, frames: _Frames, nbytes: Integers) -> None:
+    """Take out of `frames.fit` what has a wrong block header, ends too soon or too late, or cannot decode to
+    `nbytes` bytes."""
+    fit, place = frames.fit, frames.place.copy()
+    least, most, blocks = (np.zeros(len(fit), np.int64) for _ in range(3))
+    crowd = _CROWD * -(-nbytes // _BLOCK)
+    found: list[tuple[Integers, Integers, Integers]] = []
+    walking = np.flatnonzero(fit)
+    while len(walking):
+        here, end, limit = place[walking], frames.end[walking], frames.limit[walking]
+        header = unsigned24(encoded, here)
+        last, kind, length = (header & 1).astype(bool), header >> 1 & 3, header >> 3
+        body = here + 3
+        after = body + np.where(kind == _RLE, 1, length)
+        blocks[walking] += 1
+        good = (kind != _RESERVED) & (length <= limit) & (blocks[walking] <= crowd[walking])
+        good &= np.where(last, after == end, after + 3 <= end)
+        packed = kind == _COMPRESSED
+        least[walking] += np.where(packed, 0, length)
+        most[walking] += np.where(packed, limit, length)
+        good &= least[walking] <= nbytes[walking]
+        chosen = good & packed
+        found.append((walking[chosen], body[chosen], length[chosen]))
+        fit[walking[~good]] = False
+        place[walking] = after
+        walking = walking[good & ~last]
+    if not found:
+        return
+    row, at, size = (np.concatenate(column) for column in zip(*found, strict=True))
+    within = fit[row]
+    row, at, size = row[within], at[within], size[within]
+    good, known = _blocks_fit(encoded, row, at, size, frames.limit[row])
+    fit[row[~good]] = False
+    np.add.at(least, row, known)
+    fit &= (least <= nbytes) & (nbytes <= most)
+
+
+def _blocks_fit(
+    encoded: Octets, row: Integers, at: Integers, size: Integers, limit: Integers
+) -> tuple[Bools, Integers]:
+    """Which compressed blocks have sections that fit, and the least bytes that each decodes to.
+
+    The blocks of a row must come in their order, others may lie between.
+    """
+    literals, good, tree = _literals_fit(encoded, at, size, limit)
+    head = at + literals.size
+    rest = size - literals.size
+    first, second = unsigned(encoded, head, 1), unsigned(encoded, head + 1, 1)
+    third = unsigned(encoded, head + 2, 1)
+    many = np.where(first < 255, (first - 128 << 8) + second, second + (third << 8) + 0x7F00)
+    count = np.where(first < 128, first, many)
+    width = np.where(first < 128, 1, np.where(first < 255, 2, 3))
+    none = first == 0
+    modes = unsigned(encoded, head + width, 1)
+    final = unsigned(encoded, at + size - 1, 1)
+    # A bit stream is read from its end, which a set bit marks.
+    some = (count > 0) & (rest >= width + 2) & (modes & 3 == 0) & (final != 0)
+    good &= (rest >= 1) & np.where(none, rest == 1, some)
+    repeats = np.zeros(len(row), bool)
+    for shift in (2, 4, 6):
+        repeats |= modes >> shift & 3 == 3
+    good &= ~(literals.treeless & ~_seen_before(row, tree))
+    good &= ~(~none & repeats & ~_seen_before(row, ~none))
+    # A sequence copies at least three bytes.
+    known = literals.count + np.where(none, 0, 3 * count)
+    good &= known <= limit
+    return good, known
+
+
+@dataclass(frozen=True, slots=True)
+class _Literals:
+    """Literals sections: their bytes, how many literals they hold, which use an earlier block's Huffman table."""
+
+    size: Integers
+    count: Integers
+    treeless: Bools
+
+
+def _literals_fit(encoded: Octets, at: Integers, size: Integers, limit: Integers) -> tuple[_Literals, Bools, Bools]:
+    """The literals sections at the start of these blocks, which fit, and which bring a Huffman table."""
+    bits = unsigned(encoded, at, 4) | unsigned(encoded, at + 4, 1) << 32
+    kind, form = bits & 3, bits >> 2 & 3
+    plain = kind < 2
+    # Raw and RLE literals: one size of 5, 12 or 20 bits. Huffman ones: two sizes of 10, 14 or 18 bits.
+    one_wide = np.choose(form, [5, 12, 5, 20])
+    two_wide = np.choose(form, [10, 10, 14, 18])
+    header = np.where(plain, np.choose(form, [1, 2, 1, 3]), np.choose(form, [3, 3, 4, 5]))
+    start = np.where(plain & (form & 1 == 0), 3, 4)
+    wide = np.where(plain, one_wide, two_wide)
+    count = bits >> start & (1 << wide) - 1
+    packed = bits >> start + wide & (1 << wide) - 1
+    body = np.where(kind == 0, count, np.where(kind == 1, 1, packed))
+    good: Bools = (size >= 2) & (header + body < size) & (count <= limit)
+    # Behind the Huffman table's description lie one stream, or four whose first three sizes come first.
+    tree = kind == 2
+    first = unsigned(encoded, at + header, 1)
+    table = np.where(tree, 1 + np.where(first < 128, first, first - 126 >> 1), 0)
+    jump = at + header + table
+    sizes = [unsigned(encoded, jump + 2 * i, 2) for i in range(3)]
+    streams = packed - table
+    four = form > 0
+    fourth = streams - 6 - sizes[0] - sizes[1] - sizes[2]
+    split = (sizes[0] > 0) & (sizes[1] > 0) & (sizes[2] > 0) & (fourth > 0)
+    final = unsigned(encoded, at + header + body - 1, 1)
+    good &= plain | ((streams > 0) & (count > 0) & (final != 0) & (~four | split))
+    place = jump + 6
+    for length in sizes:
+        place = place + length
+        good &= plain | ~four | (unsigned(encoded, place - 1, 1) != 0)
+    return _Literals(header + body, count, kind == 3), good, tree
+
+
+def _seen_before(row: Integers, mark: Bools) -> Bools:
+    """For every block, whether an earlier one of its row is marked."""
+    order = np.argsort(row, kind="stable")
+    rows, marks = row[order], mark[order]
+    total: Integers = np.cumsum(marks) - marks  # marked ones before this, of all rows
+    opens = np.concatenate([[True], rows[1:] != rows[:-1]]) if len(rows) else np.zeros(0, bool)
+    base = np.maximum.accumulate(np.where(opens, total, 0))
+    seen = np.zeros(len(row), bool)
+    seen[order] = total > base
+    return seen
