@@ -20,7 +20,7 @@ from gpuzarr.fetch import Encoded
 from gpuzarr.plan import Index, Wave
 from gpuzarr.storage.contract import Span, Store
 
-LEAST_SAVED = 32 << 10  # bytes of a chunk that must be spared to make up for the dearer request
+LEAST_SAVED = 128 << 10  # bytes of a chunk that must be spared to make up for the dearer request
 
 
 class Cut(NamedTuple):
@@ -57,6 +57,8 @@ def _extent(index: tuple[Index, ...], spec: ChunkSpec) -> tuple[int, int, Any, A
         strides = tuple([(i.step or 1) * s for i, s in zip(index, steps, strict=True)])
         size = sum([(n - 1) * s for n, s in zip(counts, strides, strict=True)]) + item
         return start, size, counts, strides
+    if all(type(i) is int for i in index):
+        return sum([i * s for i, s in zip(index, steps, strict=True)]), item, (), ()
     if all(isinstance(i, np.ndarray) and i.ndim == 1 for i in index):
         places = sum(i * (s // item) for i, s in zip(index, steps, strict=True))
         first, last = int(places.min()), int(places.max())

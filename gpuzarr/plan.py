@@ -24,7 +24,7 @@ from gpuzarr.selection import Box, Coordinates, Points, Selection, Span
 
 Grid = RegularGrid | RectilinearGrid
 Rows = Sequence[int]  # numbers of rows of a plan
-Index = Any  # a slice or an integer array: what NumPy takes for one axis
+Index = Any  # a slice, an integer or an integer array: what NumPy takes for one axis
 
 _FIRST = np.zeros(1, np.int64)
 _MANY = 48  # from about here on, computing an axis with NumPy is quicker than a loop
@@ -309,23 +309,28 @@ class PointPlan:
         changes = (self._chunks[:, 1:] != self._chunks[:, :-1]).any(axis=0)
         self._edges = _group_edges(changes, order.size) if order.size else []
         self.size = len(self._edges)
+        self._starts = np.array([a for a, _ in self._edges], np.int64)
         self._shards = None
         if shards is not None and self.size:
-            starts = [a for a, _ in self._edges]
-            places = np.stack([k[order][starts] for k in keys[: grid.ndim]])
+            places = np.stack([k[order][self._starts] for k in keys[: grid.ndim]])
             self._places = places
             self._shards = _group_edges((places[:, 1:] != places[:, :-1]).any(axis=0), self.size)
 
-    def coords(self) -> list[np.ndarray[Any, Any]]:
-        """Places in the grid of all rows: one int64 array an axis."""
-        return list(self._chunks[:, [a for a, _ in self._edges]])
+    def coords(self, start: int = 0, stop: int | None = None) -> list[np.ndarray[Any, Any]]:
+        """Places in the grid of the rows [start, stop): one int64 array an axis."""
+        return list(self._chunks[:, self._starts[start:stop]])
 
     def wave(self, rows: Rows) -> Wave:
-        """These rows."""
+        """These rows. The indices of a single point are integers, which are quicker than arrays of one."""
         edges = [self._edges[i] for i in rows]
-        coords = [tuple(c) for c in self._chunks[:, [a for a, _ in edges]].T.tolist()]
-        in_chunk = [tuple(o[a:b] for o in self._offsets) for a, b in edges]
-        in_dest: list[tuple[Index, ...]] = [(self._order[a:b],) for a, b in edges]
+        starts = self._starts[np.asarray(rows, np.int64)]
+        coords = [tuple(c) for c in self._chunks[:, starts].T.tolist()]
+        in_chunk: list[tuple[Index, ...]] = list(zip(*(o[starts].tolist() for o in self._offsets), strict=True))
+        in_dest: list[tuple[Index, ...]] = [(k,) for k in self._order[starts].tolist()]
+        for i, (a, b) in enumerate(edges):
+            if b - a > 1:
+                in_chunk[i] = tuple(o[a:b] for o in self._offsets)
+                in_dest[i] = (self._order[a:b],)
         whole = [False] * len(edges)
         return Wave(coords, in_chunk, in_dest, whole, whole)
 
@@ -363,7 +368,7 @@ class PointRows(NamedTuple):
 
     def coords(self) -> list[np.ndarray[Any, Any]]:
         """Places in the grid of all rows: one int64 array an axis."""
-        return [c[self.start : self.stop] for c in self.plan.coords()]
+        return self.plan.coords(self.start, self.stop)
 
     def wave(self, rows: Rows) -> Wave:
         """These of the rows."""

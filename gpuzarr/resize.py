@@ -1,7 +1,8 @@
 """Growing and shrinking an array: what must be done besides the new shape in the metadata.
 
-Growing writes the metadata last, shrinking writes them first; whatever happens in between, the array has its old
-shape or its new one, and no element comes back that was cut off.
+Growing writes the metadata last, shrinking writes them first, so whatever happens in between, the array has its old
+shape or its new one. Then a shrink removes what was cut off; a process that dies before that leaves it in the store,
+where growing again would show it.
 """
 
 from __future__ import annotations

@@ -215,7 +215,7 @@ class Store(ABC):
         """Put the whole object; readers see the old one or the new one, never a part."""
 
     def set_many(self, items: Iterable[tuple[str, Buffer]]) -> None:
-        """Put several objects, in order."""
+        """Put several objects, in order. Each value is good only until the next one is taken from `items`."""
         for key, value in items:
             self.set(key, value)
 

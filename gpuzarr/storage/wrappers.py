@@ -78,10 +78,6 @@ class WrapperStore(Store):
         self.check_writable(key)
         self._store.set(key, value)
 
-    def set_many(self, items: Iterable[tuple[str, Buffer]]) -> None:
-        self.check_writable("")
-        self._store.set_many(items)
-
     def set_if_absent(self, key: str, value: Buffer) -> bool:
         self.check_writable(key)
         return self._store.set_if_absent(key, value)
