@@ -26,14 +26,18 @@ GpuzarrError                                  whatever gpuzarr itself finds wron
 │   ├── NegativeStepError
 │   ├── ArrayIndexError
 │   └── VindexInvalidSelectionError
-└── StoreError (OSError)                      the store failed; the cause is chained
-    ├── StoreReadError
-    │   └── ShortReadError                    fewer bytes than asked for
-    ├── StoreWriteError
-    ├── ReadOnlyError (PermissionError, ValueError)  a write to something opened for reading
-    ├── ObjectChangedError                    an object was replaced between two reads that must agree
-    ├── ConflictError                         another writer was there first
-    └── LockTimeoutError (TimeoutError)
+├── StoreError (OSError)                      the store failed; the cause is chained
+│   ├── StoreReadError
+│   │   └── ShortReadError                    fewer bytes than asked for
+│   ├── StoreWriteError
+│   ├── ReadOnlyError (PermissionError, ValueError)  a write to something opened for reading
+│   ├── ObjectChangedError                    an object was replaced between two reads that must agree
+│   ├── ConflictError                         another writer was there first
+│   └── LockTimeoutError (TimeoutError)
+└── GpuError (RuntimeError)                   the GPU, or what drives it, is absent or failed
+    ├── GpuMemoryError (MemoryError)          the GPU has no room, even for one chunk
+    ├── GpuContextLostError                   a fault on the GPU; this process cannot use it any more
+    └── ForkError                             a GPU that the parent process used, in a forked child
 """
 
 from __future__ import annotations
@@ -207,6 +211,22 @@ class ConflictError(StoreError):
 
 class LockTimeoutError(StoreError, TimeoutError):
     """A lock was not free before the deadline."""
+
+
+class GpuError(GpuzarrError, RuntimeError):
+    """The GPU, or what drives it, is absent or failed; the message says which and what to do."""
+
+
+class GpuMemoryError(GpuError, MemoryError):
+    """The GPU has no room for what was asked."""
+
+
+class GpuContextLostError(GpuError):
+    """The GPU met a fault that ends its use in this process; only a new process can use it again."""
+
+
+class ForkError(GpuError):
+    """A GPU cannot be used in a forked child of a process that used it."""
 
 
 # zarr-python's names for what is named differently here.

@@ -2,29 +2,68 @@
 
 from __future__ import annotations
 
-from functools import cache
+import threading
+from typing import TYPE_CHECKING, Any
 
 from gpuzarr.devices.contract import Device, Lane
 from gpuzarr.devices.cpu import CpuDevice
 from gpuzarr.options import config
 
-__all__ = ["CpuDevice", "Device", "Lane", "get_device"]
+if TYPE_CHECKING:
+    from gpuzarr.devices.cuda import CudaDevice
+    from gpuzarr.devices.emulated import EmulatedDevice
 
+__all__ = ["CpuDevice", "CudaDevice", "Device", "EmulatedDevice", "Lane", "get_device"]
 
-@cache
-def _cpu() -> CpuDevice:
-    return CpuDevice()
+_devices: dict[str, Device] = {}
+_lock = threading.RLock()
 
 
 def get_device(device: str | Device | None = None) -> Device:
-    """The device of this name: "cpu", or "auto" for the best one that works.
+    """The device of this name: "cpu", "cuda", "cuda:1" (the second GPU), "emulated" (the GPU's way of working without
+    one), or "auto" for cuda where it works and cpu elsewhere.
 
     None is the option `device` (environment: GPUZARR_DEVICE), which is "cpu" where nobody set it. ValueError for
-    a name that is not known.
+    a name that is not known; GpuError, which says why, for a GPU that cannot be used.
     """
     if isinstance(device, Device):
         return device
-    name = device or str(config.get("device"))
-    if name in ("cpu", "auto"):
-        return _cpu()
-    raise ValueError(f"device {name!r} is not known; this version of gpuzarr has 'cpu' and 'auto'")
+    name = str(device or config.get("device"))
+    found = _devices.get(name)
+    if found is None:
+        with _lock:
+            found = _devices.get(name) or _make(name)
+            _devices[name] = _devices[found.name] = _devices.get(found.name, found)
+    return _devices[name]
+
+
+def _make(name: str) -> Device:
+    """A device by name. What only GPUs need is imported when one is asked for, so that `import gpuzarr` stays quick."""
+    kind, colon, number = name.partition(":")
+    if name == "cpu":
+        return CpuDevice()
+    if name == "emulated":
+        from gpuzarr.devices.emulated import EmulatedDevice
+
+        return EmulatedDevice()
+    if kind == "cuda" and (number.isdecimal() if colon else True):
+        from gpuzarr.devices.cuda import CudaDevice
+
+        return CudaDevice(int(number or 0))
+    if name == "auto":
+        from gpuzarr.devices.cuda import why_not
+
+        return get_device("cpu") if why_not() else get_device("cuda")
+    raise ValueError(f"device {name!r} is not known; there are 'cpu', 'cuda', 'cuda:<number>', 'emulated' and 'auto'")
+
+
+def __getattr__(name: str) -> Any:
+    if name == "EmulatedDevice":
+        from gpuzarr.devices.emulated import EmulatedDevice
+
+        return EmulatedDevice
+    if name == "CudaDevice":
+        from gpuzarr.devices.cuda import CudaDevice
+
+        return CudaDevice
+    raise AttributeError(name)

@@ -32,6 +32,7 @@ class Device(ABC):
     """One place to compute."""
 
     name: str
+    kind: str  # "cpu", or "gpu" for devices whose memory the host cannot touch
     xp: ModuleType  # numpy or cupy
     wave_bytes: int  # decoded bytes of one wave
     lanes: int  # waves in flight

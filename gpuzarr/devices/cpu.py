@@ -6,15 +6,13 @@ import os
 import threading
 from collections.abc import Callable
 from itertools import count as counter
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from gpuzarr.devices.contract import Device, Lane
+from gpuzarr.devices.crew import Crew
 from gpuzarr.options import config
-
-if TYPE_CHECKING:
-    from concurrent.futures import Future, ThreadPoolExecutor
 
 
 def _usable_cores() -> int:
@@ -66,21 +64,13 @@ class HostLane(Lane):
 class CpuDevice(Device):
     """Waves of about a megabyte, so that encoded and decoded bytes stay in cache; one lane a core."""
 
-    name = "cpu"
+    name = kind = "cpu"
     xp = np
     wave_bytes = 1 << 20
 
     def __init__(self) -> None:
         self._local = threading.local()
-        self._lock = threading.Lock()
-        self._pool: ThreadPoolExecutor | None = None
-        self._workers = 0
-        os.register_at_fork(after_in_child=self._forget_pool)
-
-    def _forget_pool(self) -> None:
-        """In a forked child the pool's threads do not exist; the next `run` starts new ones."""
-        self._lock = threading.Lock()
-        self._pool = None
+        self._crew = Crew()
 
     @property
     def lanes(self) -> int:  # type: ignore[override]
@@ -130,22 +120,4 @@ class CpuDevice(Device):
             finally:
                 lane.trim()
 
-        aids = [self._submit(walk) for _ in range(min(self.lanes, count) - 1)]
-        try:
-            walk()
-        finally:
-            errors = [aid.exception() for aid in aids if not aid.cancel()]
-        for error in errors:
-            if error is not None:
-                raise error
-
-    def _submit(self, walk: Callable[[], None]) -> Future[None]:
-        from concurrent.futures import ThreadPoolExecutor  # brings logging along, which a quick import can do without
-
-        with self._lock:
-            if self._pool is None or self._workers < self.lanes - 1:
-                if self._pool is not None:
-                    self._pool.shutdown(wait=False)
-                self._workers = self.lanes - 1
-                self._pool = ThreadPoolExecutor(self._workers, thread_name_prefix="gpuzarr")
-            return self._pool.submit(walk)
+        self._crew.walk(walk, min(self.lanes, count), self.lanes)

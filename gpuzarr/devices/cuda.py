@@ -1,0 +1,198 @@
+"""A GPU by CuPy: its memory pool, non-blocking streams, page-locked host memory, kernels compiled by NVRTC.
+
+CuPy is imported when the first device is made, and may be absent, broken, or without a driver: `why_not` says which.
+CuPy keeps compiled kernels on disk, so that only the first process on a machine waits for NVRTC.
+"""
+
+from __future__ import annotations
+
+import os
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import cache
+from typing import Any
+
+import numpy as np
+
+from gpuzarr.devices import kernels
+from gpuzarr.devices.gpu import Argument, DeviceArray, GpuDevice, GpuLane, HostArray, check_host
+from gpuzarr.errors import ForkError, GpuError, GpuMemoryError
+
+# cudaError_t values. After a sticky one, every call of the process fails.
+OUT_OF_MEMORY, NOT_INITIALIZED = 2, 3
+STICKY = {214, 220, 700, 702, 709, 710, *range(714, 720), 999}
+TO_DEVICE, TO_HOST = 1, 2  # cudaMemcpyKind
+
+
+@cache
+def why_not() -> str | None:
+    """Why CUDA cannot be used here, in a sentence with what to do; None where it can."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # CuPy warns of several CuPys, and of a CUDA that it cannot find
+            import cupy
+    except ModuleNotFoundError as error:
+        if error.name == "cupy":
+            return "CuPy is not installed: pip install 'gpuzarr[cuda13]' (or 'gpuzarr[cuda12]', as the driver is)"
+        return f"CuPy cannot be imported: {error}"
+    except Exception as error:  # noqa: BLE001 # a half-installed CuPy or CUDA fails in any way
+        return f"CuPy cannot be imported: {type(error).__name__}: {error}"
+    try:
+        if cupy.cuda.is_available():
+            return None
+        cupy.cuda.runtime.getDeviceCount()
+    except Exception as error:  # noqa: BLE001 # likewise
+        return f"CuPy {cupy.__version__} finds no GPU that it can use: {error}"
+    return f"CuPy {cupy.__version__} finds no GPU"
+
+
+class CudaDevice(GpuDevice):
+    """One GPU. Raises GpuError where it cannot be used."""
+
+    nvcomp_kind = "library"
+
+    def __init__(self, number: int = 0) -> None:
+        super().__init__()
+        if reason := why_not():
+            raise GpuError(f"device 'cuda:{number}' cannot be used: {reason}")
+        import cupy
+
+        self._cupy = self.xp = cupy
+        self.number, self.name = number, f"cuda:{number}"
+        self._process = os.getpid()  # counting devices starts the driver, which does not live through a fork
+        if number >= (count := cupy.cuda.runtime.getDeviceCount()):
+            raise GpuError(f"there is no device {self.name!r}: CUDA shows {count}, numbered from 0")
+        self._functions: dict[str, Any] = {}
+
+    # ---- memory
+
+    def allocate(self, nbytes: int) -> DeviceArray:
+        """A 1-D uint8 array of CuPy's pool. Raises GpuMemoryError when the pool has been emptied in vain."""
+        self.check()
+        with self._here():
+            return self._room(lambda: self._cupy.empty(nbytes, np.uint8), nbytes)
+
+    def empty(self, shape: tuple[int, ...], dtype: np.dtype[Any], order: str = "C") -> DeviceArray:
+        """An uninitialised CuPy array. Raises GpuMemoryError; ValueError for a dtype that CuPy does not have."""
+        self.check()
+        with self._here():
+            return self._room(lambda: self._cupy.empty(shape, dtype, order=order), shape)
+
+    def _room(self, get: Callable[[], DeviceArray], what: Any) -> DeviceArray:
+        try:
+            return get()
+        except MemoryError:
+            self.free_pool()
+        try:
+            return get()
+        except MemoryError as error:
+            free, total = self._cupy.cuda.runtime.memGetInfo()
+            raise GpuMemoryError(f"no room for {what} bytes on {self.name!r}; {free} of {total} are free") from error
+
+    def free_pool(self) -> None:
+        """Give memory that nobody uses back to the driver."""
+        with self._here():
+            self._cupy.get_default_memory_pool().free_all_blocks()
+
+    def address(self, array: DeviceArray) -> int:
+        """Device address of an array's first element. TypeError for an array that is not on this device."""
+        if not isinstance(array, self._cupy.ndarray) or array.device.id != self.number:
+            where = getattr(array, "device", "the host")
+            raise TypeError(f"a {type(array).__name__} on {where} has no address on {self.name!r}")
+        return int(array.data.ptr)
+
+    def pinned(self, nbytes: int) -> HostArray:
+        """Page-locked host memory, uint8."""
+        self.check()
+        with self._here():
+            memory = self._cupy.cuda.alloc_pinned_memory(max(1, nbytes))
+        return np.frombuffer(memory, np.uint8, nbytes)
+
+    # ---- work
+
+    def copy_in(self, dest_address: int, source: HostArray, lane: GpuLane) -> None:
+        """Queue a copy to the device."""
+        self._copy(dest_address, source.ctypes.data, source, TO_DEVICE, lane)
+
+    def copy_out(self, source_address: int, dest: HostArray, lane: GpuLane) -> None:
+        """Queue a copy from the device."""
+        self._copy(dest.ctypes.data, source_address, dest, TO_HOST, lane)
+
+    def _copy(self, to: int, begin: int, host: HostArray, kind: int, lane: GpuLane) -> None:
+        self.check()
+        check_host(host)
+        if host.nbytes:
+            with self._here():
+                self._cupy.cuda.runtime.memcpyAsync(to, begin, host.nbytes, kind, lane.stream.ptr)
+
+    def launch(self, kernel: str, threads: int, args: tuple[Argument, ...], lane: GpuLane) -> None:
+        """Queue a kernel."""
+        self.check()
+        values = kernels.convert(kernel, args, self.address)
+        if threads == 0:
+            return
+        blocks = min(-(-threads // kernels.BLOCK), (1 << 31) - 1)
+        with self._here(), lane.stream:
+            given = (np.uint64(threads), np.uint64(lane.refused), *values)
+            self._function(kernel)((blocks,), (kernels.BLOCK,), given)
+
+    def _function(self, kernel: str) -> Any:
+        """A kernel, compiled. The file that it is in is one module."""
+        with self._lock:
+            found = self._functions.get(kernel)
+            if found is None:
+                code = kernels.source(kernels.files()[kernel])
+                module = self._cupy.RawModule(code=code, options=("-std=c++17",), backend="nvrtc")
+                try:
+                    found = module.get_function(kernel)
+                except self._cupy.cuda.compiler.CompileException as error:
+                    raise GpuError(f"NVRTC cannot compile kernel {kernel!r} for {self.name!r}: {error}") from error
+                self._functions[kernel] = found
+        return found
+
+    def wait(self, lane: GpuLane) -> None:
+        """Wait for the lane's stream, asleep: other lanes need the cores."""
+        self.check()
+        with self._here():
+            done = self._cupy.cuda.Event(block=True, disable_timing=True)
+            done.record(lane.stream)
+            done.synchronize()
+
+    # ---- streams
+
+    def _open_lane(self) -> GpuLane:
+        with self._here():
+            return GpuLane(self, self._cupy.cuda.Stream(non_blocking=True))
+
+    @contextmanager
+    def _here(self) -> Iterator[None]:
+        """This GPU as the current one; CUDA's errors as ours."""
+        runtime = self._cupy.cuda.runtime
+        try:
+            with self._cupy.cuda.Device(self.number):
+                yield
+        except runtime.CUDARuntimeError as error:
+            raise self._said(error.status, error) from error
+        except self._cupy.cuda.driver.CUDADriverError as error:
+            raise self._said(error.status, error) from error
+
+    def _said(self, status: int, error: Exception) -> GpuError:
+        if status in STICKY:
+            return self.lose(str(error))
+        if status == OUT_OF_MEMORY:
+            return GpuMemoryError(f"{self.name!r}: {error}")
+        if status == NOT_INITIALIZED:
+            return ForkError(f"{self.name!r}: {error}; was CUDA used before this process was forked?")
+        return GpuError(f"{self.name!r}: {error}")
+
+    def _mark(self) -> Any:
+        mark = self._cupy.cuda.Event(disable_timing=True)
+        mark.record(self._cupy.cuda.get_current_stream())
+        return mark
+
+    @contextmanager
+    def _on(self, lane: GpuLane, mark: Any) -> Iterator[None]:
+        with lane.stream:
+            lane.stream.wait_event(mark)
+            yield

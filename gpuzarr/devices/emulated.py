@@ -1,0 +1,187 @@
+"""The GPU corridor without a GPU: same plans, same tables, same kernels; only the leaves differ.
+
+Device memory is host memory that nothing but this device hands out, and every address that a copy or a launch is
+given must lie in it. Kernels are the `.cu` sources compiled by the host's C++ compiler, or their NumPy equals where
+there is none. Streams do nothing: what is queued is done at once.
+
+    EmulatedDevice(
+        memory=1 << 30,            # bytes of device memory in all; None for no limit
+        fail_allocation_at=3,      # the third allocation (from 1) fails, and only that one
+        bad_status_rows={0, 7},    # streams of each nvCOMP call that are said to be damaged
+        wrong_size_rows={2},       # streams of each nvCOMP call that are said to have another size
+        lose_context_after=10,     # after ten copies, launches and waits the device is lost
+        kernels="source",          # or "numpy": the NumPy equals; None for source where there is a compiler
+    )
+"""
+
+from __future__ import annotations
+
+import ctypes
+import threading
+import weakref
+from bisect import bisect_right, insort
+from collections.abc import Iterable
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any, Literal
+
+import numpy as np
+
+from gpuzarr.devices import kernels
+from gpuzarr.devices.emulated_array import EmulatedArray, EmulatedModule
+from gpuzarr.devices.gpu import ALIGNMENT, Argument, GpuDevice, GpuLane, HostArray, check_host
+from gpuzarr.devices.numpy_kernels import NUMPY_KERNELS, bytes_at
+from gpuzarr.errors import GpuMemoryError
+
+
+class EmulatedDevice(GpuDevice):
+    """A GPU that is the host; see the module for its faults."""
+
+    name = "emulated"
+    nvcomp_kind = "emulated"
+
+    def __init__(
+        self,
+        *,
+        memory: int | None = None,
+        fail_allocation_at: int | None = None,
+        bad_status_rows: Iterable[int] = (),
+        wrong_size_rows: Iterable[int] = (),
+        lose_context_after: int | None = None,
+        kernels: Literal["source", "numpy"] | None = None,
+    ) -> None:
+        super().__init__()
+        self.xp = EmulatedModule(self)
+        self.memory, self.fail_allocation_at, self.lose_context_after = memory, fail_allocation_at, lose_context_after
+        self.bad_status_rows, self.wrong_size_rows = frozenset(bad_status_rows), frozenset(wrong_size_rows)
+        self.allocations = 0  # made so far
+        self.operations = 0  # copies, launches and waits so far
+        self.used = self.most_used = 0  # bytes of live allocations
+        self._kernels = kernels
+        self._guard = threading.RLock()  # an array may be collected while its owner holds it
+        self._sizes: dict[int, int] = {}  # of live allocations, by address
+        self._addresses: list[int] = []  # ascending
+
+    # ---- memory
+
+    def allocate(self, nbytes: int) -> EmulatedArray:
+        """A 1-D uint8 array, 256-byte aligned. Raises GpuMemoryError where told to, or beyond `memory`."""
+        self.check()
+        base = np.empty(nbytes + ALIGNMENT, np.uint8)
+        start = -base.ctypes.data % ALIGNMENT
+        self._register(base, base.ctypes.data + start, nbytes)
+        return EmulatedArray(base[start : start + nbytes], self)
+
+    def adopt(self, host: HostArray) -> EmulatedArray:
+        """An array that a computation on the device made."""
+        if host.dtype.kind not in "biufc" or not host.dtype.isnative or host.dtype.char in "gG":
+            raise ValueError(f"unsupported dtype {host.dtype}: a GPU has no such elements")
+        if host.base is None and host.flags.owndata:
+            self._register(host, host.ctypes.data, host.nbytes)
+        return EmulatedArray(host, self)
+
+    def _register(self, owner: HostArray, address: int, nbytes: int) -> None:
+        with self._guard:
+            self.allocations += 1
+            if self.allocations == self.fail_allocation_at:
+                raise GpuMemoryError(f"emulated: allocation {self.allocations}, of {nbytes} bytes, was told to fail")
+            if self.memory is not None and self.used + nbytes > self.memory:
+                raise GpuMemoryError(f"emulated: no room for {nbytes} bytes; {self.used} of {self.memory} are used")
+            self.used += nbytes
+            self.most_used = max(self.most_used, self.used)
+            if nbytes:
+                self._sizes[address] = nbytes
+                insort(self._addresses, address)
+        weakref.finalize(owner, self._unregister, address, nbytes).atexit = False
+
+    def _unregister(self, address: int, nbytes: int) -> None:
+        with self._guard:
+            self.used -= nbytes
+            if nbytes:
+                del self._sizes[address]
+                self._addresses.pop(bisect_right(self._addresses, address) - 1)
+
+    def address(self, array: Any) -> int:
+        """Device address of an array's first element."""
+        if not isinstance(array, EmulatedArray):
+            raise TypeError(f"{type(array).__name__} has no address on device {self.name!r}")
+        return int(array._host.__array_interface__["data"][0])
+
+    def room_at(self, address: int) -> int:
+        """Bytes from a device address to the end of its allocation. ValueError where that is no device memory."""
+        with self._guard:
+            at = bisect_right(self._addresses, address) - 1
+            base = self._addresses[at] if at >= 0 else 0
+            room = base + self._sizes.get(base, 0) - address
+        if room < 0 or at < 0:
+            raise ValueError(f"{address:#x} is not in the memory of device {self.name!r}")
+        return room
+
+    def pinned(self, nbytes: int) -> HostArray:
+        """Host memory, uint8."""
+        return np.empty(nbytes, np.uint8)
+
+    def free_pool(self) -> None:
+        """There is no pool."""
+
+    # ---- work
+
+    def copy_in(self, dest_address: int, source: HostArray, lane: GpuLane) -> None:
+        """Copy to the device. TypeError for a device array or one that is not contiguous; ValueError beyond an
+        allocation."""
+        self._copied(dest_address, source)
+        ctypes.memmove(dest_address, source.ctypes.data, source.nbytes)
+
+    def copy_out(self, source_address: int, dest: HostArray, lane: GpuLane) -> None:
+        """Copy from the device; raises as `copy_in` does."""
+        self._copied(source_address, dest)
+        ctypes.memmove(dest.ctypes.data, source_address, dest.nbytes)
+
+    def _copied(self, address: int, host: HostArray) -> None:
+        self._operate()
+        check_host(host)
+        if host.nbytes > self.room_at(address):
+            raise ValueError(f"a copy of {host.nbytes} bytes at {address:#x} goes beyond its allocation")
+
+    def launch(self, kernel: str, threads: int, args: tuple[Argument, ...], lane: GpuLane) -> None:
+        """Run the kernel. ValueError for an address that is not in device memory."""
+        values = kernels.convert(kernel, args, self.address)
+        if threads == 0:
+            return
+        refused = lane.refused
+        self._operate()
+        for parameter, value in zip(kernels.signature(kernel), values, strict=True):
+            if parameter.pointer and value:
+                self.room_at(int(value))
+        library = None if self._kernels == "numpy" else kernels.host_library()
+        if library is not None:
+            given = [kernels.host_value(v) for v in (np.uint64(threads), np.uint64(refused), *values)]
+            function = getattr(library, kernel)
+            function.restype = None
+            function(*given)
+        else:
+            bytes_at(refused, 4).view(np.uint32)[0] += NUMPY_KERNELS[kernel](threads, *map(int, values))
+
+    def wait(self, lane: GpuLane) -> None:
+        """Nothing to wait for."""
+        self._operate()
+
+    def _operate(self) -> None:
+        self.check()
+        with self._guard:
+            self.operations += 1
+            if self.lose_context_after is not None and self.operations > self.lose_context_after:
+                raise self.lose("emulated: told to fail")
+
+    # ---- streams
+
+    def _open_lane(self) -> GpuLane:
+        return GpuLane(self, 0)
+
+    def _here(self) -> AbstractContextManager[Any]:
+        return nullcontext()
+
+    def _mark(self) -> Any:
+        return None
+
+    def _on(self, lane: GpuLane, mark: Any) -> AbstractContextManager[Any]:
+        return nullcontext()

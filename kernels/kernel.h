@@ -1,0 +1,36 @@
+// What every kernel starts from; CUDA (nvcc, NVRTC) and any host compiler take it. No kernel includes anything else.
+//
+// Conventions. Every kernel's first two parameters are filled in by `launch`: `items`, the number of work items, and
+// `refused`, a counter in device memory. Work items are walked by a grid-stride loop, so a kernel is right for any
+// grid. No kernel uses shared memory or waits for another thread. A table has one column after another, each with one
+// entry a row. Offsets are bytes from the start of an area whose length is a parameter too: what does not lie in its
+// area is not touched, and is counted in `refused` instead, which `GpuLane.settle` turns into an error.
+#pragma once
+
+#if defined(__CUDACC__)
+#define UNROLL _Pragma("unroll")
+#else
+#include "host.h"
+#endif
+
+typedef unsigned char u8;
+typedef unsigned short u16;
+typedef unsigned int u32;
+typedef unsigned long long u64;
+typedef signed char i8;
+typedef short i16;
+typedef int i32;
+typedef long long i64;
+
+struct alignas(16) u128 {
+    u64 low, high;
+};
+
+__device__ inline u64 first_item() { return (u64)blockIdx.x * blockDim.x + threadIdx.x; }
+
+__device__ inline u64 item_step() { return (u64)gridDim.x * blockDim.x; }
+
+// Whether [offset, offset + size) lies in an area of `limit` bytes.
+__device__ inline bool inside(u64 offset, u64 size, u64 limit) { return size <= limit && offset <= limit - size; }
+
+__device__ inline bool aligned(const void* address, u64 unit) { return ((u64)address & (unit - 1)) == 0; }
