@@ -17,9 +17,10 @@ What is proved for streams that pass, without decoding them:
 - blosc: header, block table, every stream's length; the blocks cover the container without gap or overlap; then every
   stream by its format.
 
-Checksums of the contents (gzip's CRC-32, zlib's Adler-32, zstd's XXH64) need the contents, so they are not checked
-here. `trusted=True` is for bytes that a checksum has vouched for: only what is needed to find the streams, and to
-see that the expected size comes out, is looked at then.
+What nobody can prove without decoding: that entropy-coded bits are undamaged. Checksums of the contents need the
+contents, too: those of gzip and zlib are in the table for whoever verifies them; zstd frames that have one are unfit,
+since the CPU verifies it. `trusted=True` is for bytes that a checksum has vouched for already: only what is needed to
+find the streams, and to see that the expected size comes out, is looked at then.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ from typing import Any
 import numpy as np
 
 from gpuzarr.codecs.engines.streams_blosc import Blocks, BloscWave, split_blosc
-from gpuzarr.codecs.engines.streams_deflate import gzip_fit, zlib_fit
+from gpuzarr.codecs.engines.streams_deflate import gzip_checksum, gzip_fit, zlib_checksum, zlib_fit
 from gpuzarr.codecs.engines.streams_raw import lz4_fit
 from gpuzarr.codecs.engines.streams_table import MOST, Bools, Integers, Octets, Pieces, Streams, unsigned
 from gpuzarr.codecs.engines.streams_zstd import zstd_fit
@@ -68,7 +69,7 @@ def split_gzip(
     """As `split_zstd`, for gzip chunks of one member."""
     at, size, expected, possible = _chunks(encoded, starts, sizes, nbytes)
     fit = possible & gzip_fit(encoded, at, size, expected, trusted=trusted)
-    return _one_each("gzip", at, size, nbytes, fit), ~fit
+    return _one_each("gzip", at, size, nbytes, fit, gzip_checksum(encoded, at, size)), ~fit
 
 
 def split_zlib(
@@ -80,7 +81,7 @@ def split_zlib(
     """
     at, size, expected, possible = _chunks(encoded, starts, sizes, nbytes)
     fit = possible & zlib_fit(encoded, at, size, expected) if trusted else np.zeros(len(at), bool)
-    return _one_each("deflate", at + 2, size - 6, nbytes, fit), ~fit
+    return _one_each("deflate", at + 2, size - 6, nbytes, fit, zlib_checksum(encoded, at, size)), ~fit
 
 
 def _chunks(encoded: Octets, starts: Any, sizes: Any, nbytes: int) -> tuple[Integers, Integers, Integers, Bools]:
@@ -93,6 +94,10 @@ def _chunks(encoded: Octets, starts: Any, sizes: Any, nbytes: int) -> tuple[Inte
     return at, size, np.full(len(at), nbytes, np.int64), possible
 
 
-def _one_each(format: str, at: Integers, size: Integers, nbytes: int, fit: Bools) -> Streams:
+def _one_each(
+    format: str, at: Integers, size: Integers, nbytes: int, fit: Bools, checksum: Integers | None = None
+) -> Streams:
     row = np.flatnonzero(fit)
-    return Streams(format, at[row], size[row], row, np.zeros(len(row), np.int64), np.full(len(row), nbytes, np.int64))
+    zeros = np.zeros(len(row), np.int64)
+    known = zeros - 1 if checksum is None else checksum[row]
+    return Streams(format, at[row], size[row], row, zeros, zeros + nbytes, known)

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from gpuzarr.codecs.engines.blosc_header import HEADER_SIZE
-from gpuzarr.codecs.engines.streams_deflate import ZLIB_HEADER, ZLIB_TRAILER, zlib_fit
+from gpuzarr.codecs.engines.streams_deflate import ZLIB_HEADER, ZLIB_TRAILER, zlib_checksum, zlib_fit
 from gpuzarr.codecs.engines.streams_raw import lz4_fit, snappy_fit
 from gpuzarr.codecs.engines.streams_table import MOST, Bools, Integers, Octets, Pieces, Streams, signed32
 from gpuzarr.codecs.engines.streams_zstd import zstd_fit
@@ -96,7 +96,7 @@ def split_blosc(encoded: Octets, starts: Any, sizes: Any, nbytes: int, *, truste
         good = check(encoded, parts.source[these], parts.size[these], parts.capacity[these])
         fit[row[these[~good]]] = False
     good = fit[row]
-    tables = (_streams(code, parts, row, np.flatnonzero((kind == code) & ~stored & good)) for code in _CHECKS)
+    tables = (_streams(encoded, code, parts, row, np.flatnonzero((kind == code) & ~stored & good)) for code in _CHECKS)
     copied, whole = np.flatnonzero(stored & good), fit[blocks.row]
     zeros = np.zeros(len(plain), np.int64)
     return BloscWave(
@@ -217,11 +217,13 @@ def _tile(blocks: _Blocks, parts: _Parts, headers: _Headers, fit: Bools) -> None
     fit[row[opens[1:] & (after != headers.size[row])]] = False
 
 
-def _streams(code: int, parts: _Parts, row: Integers, these: Integers) -> Streams:
+def _streams(encoded: Octets, code: int, parts: _Parts, row: Integers, these: Integers) -> Streams:
     source, size = parts.source[these], parts.size[these]
+    checksum = np.full(len(these), -1, np.int64)
     if code == _ZLIB:
+        checksum = zlib_checksum(encoded, source, size)
         source, size = source + ZLIB_HEADER, size - ZLIB_HEADER - ZLIB_TRAILER
-    return Streams(_CHECKS[code][0], source, size, row[these], parts.offset[these], parts.capacity[these])
+    return Streams(_CHECKS[code][0], source, size, row[these], parts.offset[these], parts.capacity[these], checksum)
 
 
 def _filters(blocks: _Blocks, headers: _Headers) -> tuple[Integers, Integers]:

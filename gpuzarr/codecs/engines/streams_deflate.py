@@ -21,6 +21,16 @@ def gzip_fit(encoded: Octets, at: Integers, size: Integers, nbytes: Integers, *,
     return fit
 
 
+def gzip_checksum(encoded: Octets, at: Integers, size: Integers) -> Integers:
+    """CRC-32 of the contents, from the trailer."""
+    return unsigned(encoded, at + size - GZIP_TRAILER, 4)
+
+
+def zlib_checksum(encoded: Octets, at: Integers, size: Integers) -> Integers:
+    """Adler-32 of the contents, from the trailer; the one number that lies with its high byte first."""
+    return unsigned(encoded, at + size - ZLIB_TRAILER, 4).astype(np.uint32).byteswap().astype(np.int64)
+
+
 def zlib_fit(encoded: Octets, at: Integers, size: Integers, nbytes: Integers, *, trusted: bool = False) -> Bools:
     """Which can be a zlib stream of `nbytes` bytes without a preset dictionary."""
     method, flags = unsigned(encoded, at, 1), unsigned(encoded, at + 1, 1)

@@ -38,7 +38,9 @@ class Streams:
 
     source, size: the stream within the wave's encoded bytes; row: which chunk of the wave it belongs to; offset:
     where its decoded bytes go, counted from the start of that chunk's decoded bytes (or of its place in the staging
-    area); capacity: how many decoded bytes there must be. All int64.
+    area); capacity: how many decoded bytes there must be; checksum: of the decoded bytes, as the stream tells it
+    (Adler-32 for "deflate", CRC-32 for "gzip"), -1 where there is none. All int64. Decoders that do not verify the
+    checksum leave that to their caller.
     """
 
     format: str
@@ -47,13 +49,14 @@ class Streams:
     row: Integers
     offset: Integers
     capacity: Integers
+    checksum: Integers
 
     def __len__(self) -> int:
         return len(self.source)
 
     def where(self, chosen: Any) -> Self:
         """The streams that a mask, an index array or a slice chooses."""
-        columns = (self.source, self.size, self.row, self.offset, self.capacity)
+        columns = (self.source, self.size, self.row, self.offset, self.capacity, self.checksum)
         return type(self)(self.format, *(column[chosen] for column in columns))
 
     def aligned(self, alignment: int) -> tuple[Integers, int]:
@@ -74,18 +77,12 @@ def unsigned(encoded: Octets, at: Integers, width: int) -> Integers:
     last = len(encoded) - width
     # Overlapping numbers, one at every byte: NumPy reads the unaligned ones that are asked for, and no others.
     numbers = np.ndarray((last + 1,), f"<u{width}", encoded, 0, (1,))
+    if not len(at) or (at.min() >= 0 and at.max() <= last):
+        return numbers[at].astype(np.int64)
     inside = np.clip(at, 0, last)
-    values = numbers[inside].astype(np.uint64)
     over = at - inside
-    if (over > 0).any():
-        shift = (8 * np.clip(over, 0, 7)).astype(np.uint64)
-        values = np.where(over < width, values >> shift, np.uint64(0))
-    return values.astype(np.int64)
-
-
-def unsigned24(encoded: Octets, at: Integers) -> Integers:
-    """As `unsigned`, for numbers of 3 bytes."""
-    return unsigned(encoded, at, 2) | unsigned(encoded, at + 2, 1) << 16
+    shift = (8 * np.clip(over, 0, 7)).astype(np.uint64)
+    return np.where(over < width, numbers[inside].astype(np.uint64) >> shift, np.uint64(0)).astype(np.int64)
 
 
 def signed32(encoded: Octets, at: Integers) -> Integers:

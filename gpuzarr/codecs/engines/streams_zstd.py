@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from gpuzarr.codecs.engines.streams_table import Bools, Integers, Octets, unsigned, unsigned24
+from gpuzarr.codecs.engines.streams_table import Bools, Integers, Octets, unsigned
 
 _MAGIC = 0xFD2FB528
 _BLOCK = 128 << 10  # the most bytes that a block decodes to
@@ -22,48 +22,47 @@ _CROWD = 4
 
 
 def zstd_fit(encoded: Octets, at: Integers, size: Integers, nbytes: Integers, *, trusted: bool = False) -> Bools:
-    """Which streams are one zstd frame of exactly `nbytes` bytes that a GPU decoder may see."""
+    """Which streams are one zstd frame of exactly `nbytes` bytes that a GPU decoder may see.
+
+    A frame with a checksum of its contents is one only where it is trusted: the CPU's decoder verifies it.
+    """
     frames = _Frames.read(encoded, at, size, nbytes)
     if not trusted:
+        frames.fit[frames.checked] = False
         _walk(encoded, frames, nbytes)
     return frames.fit
 
 
 @dataclass(frozen=True, slots=True)
 class _Frames:
-    """Frame headers: which are as they should be, the first block's place, where the blocks end, and the most bytes
-    of a block."""
+    """Frame headers: which are as they should be, which tell a checksum, the first block's place, where the blocks
+    end, and the most bytes of a block."""
 
     fit: Bools
+    checked: Bools
     place: Integers
     end: Integers
     limit: Integers
 
     @classmethod
     def read(cls, encoded: Octets, at: Integers, size: Integers, nbytes: Integers) -> _Frames:
-        descriptor = unsigned(encoded, at + 4, 1)
+        start = unsigned(encoded, at, 8)
+        descriptor, window = start >> 32 & 0xFF, start >> 40 & 0xFF
         single = descriptor >> 5 & 1
-        window = unsigned(encoded, at + 5, 1)
         log = 10 + (window >> 3)
         # The size of the content is told in 0, 1, 2, 4 or 8 bytes behind that; two bytes count from 256.
         kind, field = descriptor >> 6, at + 6 - single
         width = np.where(kind == 0, single, 1 << kind)
-        content = np.choose(
-            kind,
-            [
-                unsigned(encoded, field, 1),
-                unsigned(encoded, field, 2) + 256,
-                unsigned(encoded, field, 4),
-                unsigned(encoded, field, 8),
-            ],
-        )
+        content = unsigned(encoded, field, 8) & np.choose(kind, [0xFF, 0xFFFF, 0xFFFFFFFF, -1])
+        content += np.where(kind == 1, 256, 0)
         place = field + width
-        end = at + size - 4 * (descriptor >> 2 & 1)
-        fit = (size >= 9) & (unsigned(encoded, at, 4) == _MAGIC) & (width > 0) & (content == nbytes)
+        checked = descriptor >> 2 & 1
+        end = at + size - 4 * checked
+        fit = (size >= 9) & (start & 0xFFFFFFFF == _MAGIC) & (width > 0) & (content == nbytes)
         # No dictionary, no reserved bit.
         fit &= (descriptor & 0b11011 == 0) & ((single == 1) | (log <= _WINDOW_LOG)) & (place + 3 <= end)
         spread = np.where(single == 1, nbytes, (8 + (window & 7)) << (log - 3))
-        return cls(fit, place, end, np.minimum(spread, _BLOCK))
+        return cls(fit, checked.astype(bool), place, end, np.minimum(spread, _BLOCK))
 
 
 def _walk(encoded: Octets, frames: _Frames, nbytes: Integers) -> None:
@@ -76,7 +75,7 @@ def _walk(encoded: Octets, frames: _Frames, nbytes: Integers) -> None:
     walking = np.flatnonzero(fit)
     while len(walking):
         here, end, limit = place[walking], frames.end[walking], frames.limit[walking]
-        header = unsigned24(encoded, here)
+        header = unsigned(encoded, here, 4) & 0xFFFFFF
         last, kind, length = (header & 1).astype(bool), header >> 1 & 3, header >> 3
         body = here + 3
         after = body + np.where(kind == _RLE, 1, length)
@@ -113,13 +112,13 @@ def _blocks_fit(
     literals, good, tree = _literals_fit(encoded, at, size, limit)
     head = at + literals.size
     rest = size - literals.size
-    first, second = unsigned(encoded, head, 1), unsigned(encoded, head + 1, 1)
-    third = unsigned(encoded, head + 2, 1)
-    many = np.where(first < 255, (first - 128 << 8) + second, second + (third << 8) + 0x7F00)
+    start = unsigned(encoded, head, 4)
+    first, second = start & 0xFF, start >> 8 & 0xFF
+    many = np.where(first < 255, (first - 128 << 8) + second, (start >> 8 & 0xFFFF) + 0x7F00)
     count = np.where(first < 128, first, many)
     width = np.where(first < 128, 1, np.where(first < 255, 2, 3))
     none = first == 0
-    modes = unsigned(encoded, head + width, 1)
+    modes = start >> 8 * width & 0xFF
     final = unsigned(encoded, at + size - 1, 1)
     # A bit stream is read from its end, which a set bit marks.
     some = (count > 0) & (rest >= width + 2) & (modes & 3 == 0) & (final != 0)
@@ -146,7 +145,7 @@ class _Literals:
 
 def _literals_fit(encoded: Octets, at: Integers, size: Integers, limit: Integers) -> tuple[_Literals, Bools, Bools]:
     """The literals sections at the start of these blocks, which fit, and which bring a Huffman table."""
-    bits = unsigned(encoded, at, 4) | unsigned(encoded, at + 4, 1) << 32
+    bits = unsigned(encoded, at, 8)  # of which a section's header is at most five bytes
     kind, form = bits & 3, bits >> 2 & 3
     plain = kind < 2
     # Raw and RLE literals: one size of 5, 12 or 20 bits. Huffman ones: two sizes of 10, 14 or 18 bits.
@@ -159,23 +158,28 @@ def _literals_fit(encoded: Octets, at: Integers, size: Integers, limit: Integers
     packed = bits >> start + wide & (1 << wide) - 1
     body = np.where(kind == 0, count, np.where(kind == 1, 1, packed))
     good: Bools = (size >= 2) & (header + body < size) & (count <= limit)
-    # Behind the Huffman table's description lie one stream, or four whose first three sizes come first.
     tree = kind == 2
-    first = unsigned(encoded, at + header, 1)
-    table = np.where(tree, 1 + np.where(first < 128, first, first - 126 >> 1), 0)
-    jump = at + header + table
-    sizes = [unsigned(encoded, jump + 2 * i, 2) for i in range(3)]
-    streams = packed - table
-    four = form > 0
-    fourth = streams - 6 - sizes[0] - sizes[1] - sizes[2]
-    split = (sizes[0] > 0) & (sizes[1] > 0) & (sizes[2] > 0) & (fourth > 0)
-    final = unsigned(encoded, at + header + body - 1, 1)
-    good &= plain | ((streams > 0) & (count > 0) & (final != 0) & (~four | split))
-    place = jump + 6
-    for length in sizes:
-        place = place + length
-        good &= plain | ~four | (unsigned(encoded, place - 1, 1) != 0)
+    packed_ones = np.flatnonzero(good & ~plain)
+    good[packed_ones] = _huffman_fit(
+        encoded, (at + header)[packed_ones], body[packed_ones], tree[packed_ones], form[packed_ones] > 0
+    ) & (count[packed_ones] > 0)
     return _Literals(header + body, count, kind == 3), good, tree
+
+
+def _huffman_fit(encoded: Octets, at: Integers, size: Integers, tree: Bools, four: Bools) -> Bools:
+    """Which Huffman-coded literals have room for what they hold: the table's description where there is one, and
+    one bit stream, or four behind the sizes of the first three. A bit stream ends with a byte that is not zero."""
+    first = unsigned(encoded, at, 1)
+    table = np.where(tree, 1 + np.where(first < 128, first, first - 126 >> 1), 0)
+    fit: Bools = (table < size) & (unsigned(encoded, at + size - 1, 1) != 0)
+    these = np.flatnonzero(fit & four)
+    place, left = (at + table)[these] + 6, (size - table)[these] - 6
+    sizes = unsigned(encoded, place - 6, 8)
+    for shift in (0, 16, 32):
+        length = sizes >> shift & 0xFFFF
+        place, left = place + length, left - length
+        fit[these] &= (length > 0) & (left > 0) & (unsigned(encoded, place - 1, 1) != 0)
+    return fit
 
 
 def _seen_before(row: Integers, mark: Bools) -> Bools:
