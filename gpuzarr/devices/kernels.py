@@ -161,7 +161,7 @@ def build_host_library(path: Path, text: str, command: str, flags: tuple[str, ..
 
 def host_value(value: np.generic) -> Any:
     """A converted argument, as ctypes passes it."""
-    return _CTYPES[type(value)](int(value))  # type: ignore[call-overload]
+    return _CTYPES[type(value)](int(value))
 
 
 @cache
