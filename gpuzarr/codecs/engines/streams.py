@@ -48,8 +48,9 @@ def split_zstd(
     Chunk `i` is the `sizes[i]` bytes of `encoded` at `starts[i]` and has `nbytes` decoded bytes.
     """
     at, size, expected, possible = _chunks(encoded, starts, sizes, nbytes)
-    fit = possible & zstd_fit(encoded, at, size, expected, trusted=trusted)
-    return _one_each("zstd", at, size, nbytes, fit), ~fit
+    fit, blocks = zstd_fit(encoded, at, size, expected, trusted=trusted)
+    fit &= possible
+    return _one_each("zstd", at, size, nbytes, fit, blocks=blocks), ~fit
 
 
 def split_lz4(
@@ -69,7 +70,7 @@ def split_gzip(
     """As `split_zstd`, for gzip chunks of one member."""
     at, size, expected, possible = _chunks(encoded, starts, sizes, nbytes)
     fit = possible & gzip_fit(encoded, at, size, expected, trusted=trusted)
-    return _one_each("gzip", at, size, nbytes, fit, gzip_checksum(encoded, at, size)), ~fit
+    return _one_each("gzip", at, size, nbytes, fit, checksum=gzip_checksum(encoded, at, size)), ~fit
 
 
 def split_zlib(
@@ -81,7 +82,7 @@ def split_zlib(
     """
     at, size, expected, possible = _chunks(encoded, starts, sizes, nbytes)
     fit = possible & zlib_fit(encoded, at, size, expected) if trusted else np.zeros(len(at), bool)
-    return _one_each("deflate", at + 2, size - 6, nbytes, fit, zlib_checksum(encoded, at, size)), ~fit
+    return _one_each("deflate", at + 2, size - 6, nbytes, fit, checksum=zlib_checksum(encoded, at, size)), ~fit
 
 
 def _chunks(encoded: Octets, starts: Any, sizes: Any, nbytes: int) -> tuple[Integers, Integers, Integers, Bools]:
@@ -95,9 +96,18 @@ def _chunks(encoded: Octets, starts: Any, sizes: Any, nbytes: int) -> tuple[Inte
 
 
 def _one_each(
-    format: str, at: Integers, size: Integers, nbytes: int, fit: Bools, checksum: Integers | None = None
+    format: str,
+    at: Integers,
+    size: Integers,
+    nbytes: int,
+    fit: Bools,
+    *,
+    checksum: Integers | None = None,
+    blocks: Integers | None = None,
 ) -> Streams:
     row = np.flatnonzero(fit)
     zeros = np.zeros(len(row), np.int64)
-    known = zeros - 1 if checksum is None else checksum[row]
-    return Streams(format, at[row], size[row], row, zeros, zeros + nbytes, known)
+    told = zeros - 1 if checksum is None else checksum[row]
+    return Streams(
+        format, at[row], size[row], row, zeros, zeros + nbytes, told, zeros if blocks is None else blocks[row]
+    )

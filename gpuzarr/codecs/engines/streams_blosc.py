@@ -23,12 +23,8 @@ from gpuzarr.codecs.engines.streams_zstd import zstd_fit
 NO_FILTER, SHUFFLE, BITSHUFFLE = 0, 1, 2
 _SHUFFLED, _MEMCPYED, _BITSHUFFLED, _RESERVED, _NOT_SPLIT = 0x01, 0x02, 0x04, 0x08, 0x10
 _LZ4, _SNAPPY, _ZLIB, _ZSTD = 1, 2, 3, 4
-_CHECKS = {
-    _LZ4: ("lz4", lz4_fit),
-    _SNAPPY: ("snappy", snappy_fit),
-    _ZLIB: ("deflate", zlib_fit),
-    _ZSTD: ("zstd", zstd_fit),
-}
+_FORMATS = {_LZ4: "lz4", _SNAPPY: "snappy", _ZLIB: "deflate", _ZSTD: "zstd"}
+_CHECKS = {_LZ4: lz4_fit, _SNAPPY: snappy_fit, _ZLIB: zlib_fit}
 _MOST_SPLITS, _LEAST_SPLIT = 16, 128
 
 
@@ -91,12 +87,12 @@ def split_blosc(encoded: Octets, starts: Any, sizes: Any, nbytes: int, *, truste
     _tile(blocks, parts, headers, fit)
     kind, row = headers.kind[blocks.row[parts.block]], blocks.row[parts.block]
     stored = parts.size == parts.capacity
-    for code, (_, check) in () if trusted else _CHECKS.items():
-        these = np.flatnonzero((kind == code) & ~stored & fit[row])
-        good = check(encoded, parts.source[these], parts.size[these], parts.capacity[these])
-        fit[row[these[~good]]] = False
+    zblocks = _check(encoded, parts, np.where(stored, 0, kind), row, fit, trusted)
     good = fit[row]
-    tables = (_streams(encoded, code, parts, row, np.flatnonzero((kind == code) & ~stored & good)) for code in _CHECKS)
+    tables = (
+        _streams(encoded, code, parts, row, zblocks, np.flatnonzero((kind == code) & ~stored & good))
+        for code in _FORMATS
+    )
     copied, whole = np.flatnonzero(stored & good), fit[blocks.row]
     zeros = np.zeros(len(plain), np.int64)
     return BloscWave(
@@ -217,13 +213,32 @@ def _tile(blocks: _Blocks, parts: _Parts, headers: _Headers, fit: Bools) -> None
     fit[row[opens[1:] & (after != headers.size[row])]] = False
 
 
-def _streams(encoded: Octets, code: int, parts: _Parts, row: Integers, these: Integers) -> Streams:
+def _check(encoded: Octets, parts: _Parts, kind: Integers, row: Integers, fit: Bools, trusted: bool) -> Integers:
+    """Take rows out of `fit` that have a stream which cannot be what it should be; gives zstd streams' blocks.
+
+    `kind` is the streams' format, 0 for those that need no look.
+    """
+    blocks = np.zeros(len(kind), np.int64)
+    for code, check in () if trusted else _CHECKS.items():
+        these = np.flatnonzero((kind == code) & fit[row])
+        good = check(encoded, parts.source[these], parts.size[these], parts.capacity[these])
+        fit[row[these[~good]]] = False
+    these = np.flatnonzero((kind == _ZSTD) & fit[row])
+    good, blocks[these] = zstd_fit(
+        encoded, parts.source[these], parts.size[these], parts.capacity[these], trusted=trusted
+    )
+    fit[row[these[~good]]] = False
+    return blocks
+
+
+def _streams(encoded: Octets, code: int, parts: _Parts, row: Integers, blocks: Integers, these: Integers) -> Streams:
     source, size = parts.source[these], parts.size[these]
     checksum = np.full(len(these), -1, np.int64)
     if code == _ZLIB:
         checksum = zlib_checksum(encoded, source, size)
         source, size = source + ZLIB_HEADER, size - ZLIB_HEADER - ZLIB_TRAILER
-    return Streams(_CHECKS[code][0], source, size, row[these], parts.offset[these], parts.capacity[these], checksum)
+    columns = (row[these], parts.offset[these], parts.capacity[these], checksum, blocks[these])
+    return Streams(_FORMATS[code], source, size, *columns)
 
 
 def _filters(blocks: _Blocks, headers: _Headers) -> tuple[Integers, Integers]:

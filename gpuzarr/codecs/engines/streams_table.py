@@ -11,6 +11,7 @@ Octets: TypeAlias = np.ndarray[Any, np.dtype[np.uint8]]
 Integers: TypeAlias = np.ndarray[Any, np.dtype[np.int64]]
 Bools: TypeAlias = np.ndarray[Any, np.dtype[np.bool_]]
 
+ZSTD_BLOCK = 128 << 10  # the most bytes that a zstd block decodes to
 MOST = 2**31 - 1  # bytes of a stream, encoded or decoded: nvCOMP's least limit over the formats (zstd, snappy)
 
 
@@ -39,8 +40,9 @@ class Streams:
     source, size: the stream within the wave's encoded bytes; row: which chunk of the wave it belongs to; offset:
     where its decoded bytes go, counted from the start of that chunk's decoded bytes (or of its place in the staging
     area); capacity: how many decoded bytes there must be; checksum: of the decoded bytes, as the stream tells it
-    (Adler-32 for "deflate", CRC-32 for "gzip"), -1 where there is none. All int64. Decoders that do not verify the
-    checksum leave that to their caller.
+    (Adler-32 for "deflate", CRC-32 for "gzip"), -1 where there is none; blocks: how many the stream has, for zstd,
+    whose scratch memory goes by them, else 0. All int64. Decoders that do not verify the checksum leave that to their
+    caller.
     """
 
     format: str
@@ -50,14 +52,25 @@ class Streams:
     offset: Integers
     capacity: Integers
     checksum: Integers
+    blocks: Integers
 
     def __len__(self) -> int:
         return len(self.source)
 
     def where(self, chosen: Any) -> Self:
         """The streams that a mask, an index array or a slice chooses."""
-        columns = (self.source, self.size, self.row, self.offset, self.capacity, self.checksum)
+        columns = (self.source, self.size, self.row, self.offset, self.capacity, self.checksum, self.blocks)
         return type(self)(self.format, *(column[chosen] for column in columns))
+
+    @property
+    def scratch_total(self) -> int:
+        """Decoded bytes to ask for scratch memory with.
+
+        nvCOMP counts 3 bytes for each and 6,936 for each block of 128 KiB. Writers split blocks further where the
+        data change, so the streams' true number of blocks is made room for.
+        """
+        foreseen = -(-self.capacity // ZSTD_BLOCK)
+        return int(self.capacity.sum()) + 2312 * int(np.maximum(self.blocks - foreseen, 0).sum())
 
     def aligned(self, alignment: int) -> tuple[Integers, int]:
         """Starts for copies of the streams at multiples of `alignment`, and the bytes that they take in all."""

@@ -10,27 +10,28 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from gpuzarr.codecs.engines.streams_table import Bools, Integers, Octets, unsigned
+from gpuzarr.codecs.engines.streams_table import ZSTD_BLOCK, Bools, Integers, Octets, unsigned
 
 _MAGIC = 0xFD2FB528
-_BLOCK = 128 << 10  # the most bytes that a block decodes to
 _WINDOW_LOG = 27  # decoders may refuse a larger window
 _RAW, _RLE, _COMPRESSED, _RESERVED = range(4)
-# nvCOMP's scratch memory counts a block for every 128 KiB of output. Writers split blocks further where the data
-# change; frames of very many tiny blocks come from writers that flush all the time.
-_CROWD = 4
+# Blocks for every 128 KiB of output: high levels make up to 8. Frames of far more come from writers that flush all
+# the time, and nobody has seen nvCOMP decode them.
+_CROWD = 16
 
 
-def zstd_fit(encoded: Octets, at: Integers, size: Integers, nbytes: Integers, *, trusted: bool = False) -> Bools:
-    """Which streams are one zstd frame of exactly `nbytes` bytes that a GPU decoder may see.
+def zstd_fit(
+    encoded: Octets, at: Integers, size: Integers, nbytes: Integers, *, trusted: bool = False
+) -> tuple[Bools, Integers]:
+    """Which streams are one zstd frame of exactly `nbytes` bytes that a GPU decoder may see, and their blocks.
 
-    A frame with a checksum of its contents is one only where it is trusted: the CPU's decoder verifies it.
+    A frame with a checksum of its contents is one only where it is trusted: the CPU's decoder verifies it. Trusted
+    frames' compressed blocks are not looked into.
     """
     frames = _Frames.read(encoded, at, size, nbytes)
     if not trusted:
         frames.fit[frames.checked] = False
-        _walk(encoded, frames, nbytes)
-    return frames.fit
+    return frames.fit, _walk(encoded, frames, nbytes, trusted)
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,15 +63,15 @@ class _Frames:
         # No dictionary, no reserved bit.
         fit &= (descriptor & 0b11011 == 0) & ((single == 1) | (log <= _WINDOW_LOG)) & (place + 3 <= end)
         spread = np.where(single == 1, nbytes, (8 + (window & 7)) << (log - 3))
-        return cls(fit, checked.astype(bool), place, end, np.minimum(spread, _BLOCK))
+        return cls(fit, checked.astype(bool), place, end, np.minimum(spread, ZSTD_BLOCK))
 
 
-def _walk(encoded: Octets, frames: _Frames, nbytes: Integers) -> None:
+def _walk(encoded: Octets, frames: _Frames, nbytes: Integers, trusted: bool) -> Integers:
     """Take out of `frames.fit` what has a wrong block header, ends too soon or too late, or cannot decode to
-    `nbytes` bytes."""
+    `nbytes` bytes. Gives the number of blocks."""
     fit, place = frames.fit, frames.place.copy()
     least, most, blocks = (np.zeros(len(fit), np.int64) for _ in range(3))
-    crowd = _CROWD * -(-nbytes // _BLOCK)
+    crowd = _CROWD * -(-nbytes // ZSTD_BLOCK)
     found: list[tuple[Integers, Integers, Integers]] = []
     walking = np.flatnonzero(fit)
     while len(walking):
@@ -91,8 +92,8 @@ def _walk(encoded: Octets, frames: _Frames, nbytes: Integers) -> None:
         fit[walking[~good]] = False
         place[walking] = after
         walking = walking[good & ~last]
-    if not found:
-        return
+    if trusted or not found:
+        return blocks
     row, at, size = (np.concatenate(column) for column in zip(*found, strict=True))
     within = fit[row]
     row, at, size = row[within], at[within], size[within]
@@ -100,6 +101,7 @@ def _walk(encoded: Octets, frames: _Frames, nbytes: Integers) -> None:
     fit[row[~good]] = False
     np.add.at(least, row, known)
     fit &= (least <= nbytes) & (nbytes <= most)
+    return blocks
 
 
 def _blocks_fit(
