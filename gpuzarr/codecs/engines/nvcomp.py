@@ -203,7 +203,10 @@ def _load() -> Any:
             "nvCOMP is not installed: pip install gpuzarr[cuda13] (or [cuda12]), "
             f"which brings nvidia-libnvcomp ({type(error).__name__}: {error})"
         ) from error
-    library = libnvcomp.load_library()
+    try:
+        library = libnvcomp.load_library()
+    except OSError as error:
+        raise GpuError(f"nvCOMP is installed, but its library cannot be loaded: {error}") from error
     if library is None:
-        raise GpuError("nvCOMP is installed, but its library cannot be loaded (Linux and Windows on x86-64 or Arm)")
+        raise GpuError("nvCOMP is installed, but its library cannot be loaded")
     return library
