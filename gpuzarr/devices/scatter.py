@@ -14,15 +14,9 @@ import numpy as np
 
 from gpuzarr.devices import kernels
 from gpuzarr.devices.gpu import GpuDevice, GpuLane
+from gpuzarr.devices.launches import Area
 
 Array = np.ndarray[Any, Any]
-
-
-class Area(NamedTuple):
-    """A stretch of device memory that offsets count from."""
-
-    address: int
-    nbytes: int
 
 
 class Parts(NamedTuple):

@@ -1,0 +1,243 @@
+"""Inputs for every kernel, good and bad, and how to run a kernel on the host.
+
+`python -m tests.kernel_cases LIBRARY` holds a library of kernels, such as one that was built with sanitizers, to their
+NumPy equals.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import sys
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from gpuzarr.devices import kernels
+from gpuzarr.devices.numpy_kernels import CRC_SEGMENT, NUMPY_KERNELS
+
+Array = np.ndarray[Any, Any]
+Rng = np.random.Generator
+
+
+class Case(NamedTuple):
+    """One launch. Arrays among the arguments are buffers, of exactly the size that the kernel may touch."""
+
+    kernel: str
+    items: int
+    args: tuple[int | Array, ...]
+
+
+class Outcome(NamedTuple):
+    """What a launch did."""
+
+    refused: int
+    buffers: list[bytes]
+
+
+def fresh(case: Case) -> Case:
+    """With buffers of its own, each in a block of memory of exactly its size."""
+    return case._replace(args=tuple(a.copy() if isinstance(a, np.ndarray) else a for a in case.args))
+
+
+def outcome(case: Case, refused: int) -> Outcome:
+    return Outcome(refused, [a.tobytes() for a in case.args if isinstance(a, np.ndarray)])
+
+
+def addressed(case: Case) -> list[int]:
+    return [a.ctypes.data if isinstance(a, np.ndarray) else a for a in case.args]
+
+
+def by_numpy(case: Case) -> Outcome:
+    case = fresh(case)
+    return outcome(case, NUMPY_KERNELS[case.kernel](case.items, *addressed(case)))
+
+
+def by_library(library: ctypes.CDLL, case: Case, blocks: int = 1, threads: int = 1) -> Outcome:
+    """Run on a grid, one thread after the other."""
+    case, refused = fresh(case), ctypes.c_uint32(0)
+    values = kernels.convert(case.kernel, tuple(addressed(case)), lambda a: a)
+    given = [kernels.host_value(v) for v in (np.uint64(case.items), np.uint64(ctypes.addressof(refused)), *values)]
+    function = getattr(library, case.kernel)
+    function.restype = None
+    for block in range(blocks):
+        for thread in range(threads):
+            library.gpuzarr_place(block, thread, blocks, threads)
+            function(*given)
+    library.gpuzarr_place(0, 0, 1, 1)
+    return outcome(case, refused.value)
+
+
+def octets(rng: Rng, n: int) -> Array:
+    return rng.integers(0, 256, n, dtype=np.uint8)
+
+
+def blocks_of(rng: Rng, rows: int, largest: int) -> tuple[Array, Array, Array, int, int]:
+    """Sizes, and offsets in a source (anywhere) and in a destination (apart); the sizes of both areas."""
+    sizes = rng.integers(0, largest, rows)
+    gap = rng.choice([0, 0, 16, 5], rows)
+    dest = np.cumsum(-(-sizes // 16) * 16 * (gap >= 0) + gap) - sizes
+    dest -= dest % rng.choice([16, 16, 1])
+    order = np.argsort(dest)
+    dest = dest[order]
+    sizes = np.minimum(sizes, np.append(np.diff(dest), sizes[-1:]))  # none reaches into the next
+    area = int(sizes.max(initial=0)) + int(rng.integers(0, 100))
+    source = rng.integers(0, area - sizes + 1)
+    return sizes, source, dest, area, int((dest + sizes).max(initial=0))
+
+
+def spoil(rng: Rng, table: Array, areas: tuple[int, int]) -> None:
+    """Make a row or two ask for what lies outside."""
+    for row in rng.integers(0, table.shape[1], 2):
+        column = int(rng.integers(0, 3))
+        table[column, row] = rng.choice(np.array([max(areas) + 1, 1 << 31, 1 << 63, (1 << 64) - 8], np.uint64))
+
+
+def copy_case(rng: Rng, bad: bool) -> Case:
+    rows = int(rng.integers(1, 9))
+    sizes, source, dest, area, given = blocks_of(rng, rows, 700)
+    table = np.array([source, dest, sizes], np.uint64)
+    if bad:
+        spoil(rng, table, (area, given))
+    span = int(rng.integers(1, 40))
+    return Case("copy_rows", rows * span, (span, table, rows, octets(rng, area), area, octets(rng, given), given))
+
+
+def unfilter_case(rng: Rng, bad: bool) -> Case:
+    rows = int(rng.integers(1, 9))
+    sizes, source, dest, area, given = blocks_of(rng, rows, 900)
+    typesize = rng.choice([1, 2, 3, 4, 7, 8, 12, 16, 17, 24, 255], rows)
+    kind = rng.integers(0, 3, rows)
+    table = np.array([source, dest, sizes, typesize, kind], np.uint64)
+    if bad:
+        spoil(rng, table, (area, given))
+        table[int(rng.integers(3, 5)), 0] = rng.choice([0, 3]) or 0
+    span = int(rng.integers(1, 40))
+    return Case("unfilter", rows * span, (span, table, rows, octets(rng, area), area, octets(rng, given), given))
+
+
+def parts_case(rng: Rng, bad: bool) -> Case:
+    axes, rows, unit = int(rng.integers(0, 4)), int(rng.integers(1, 6)), int(rng.choice([1, 2, 4, 8, 16]))
+    shape = rng.integers(1, 6, axes)  # of each row's own place in the destination
+    strides = np.array([int(np.prod(shape[a + 1 :], dtype=np.int64)) * unit for a in range(axes)], np.int64)
+    place = int(np.prod(shape, dtype=np.int64)) * unit
+    counts = rng.integers(0 if rng.random() < 0.1 else 1, shape[:, None] + 1, (axes, rows)).reshape(axes, rows)
+    backwards = rng.random(axes) < 0.3
+    source_steps = rng.integers(-2, 3, axes) * unit
+    reach = int((np.abs(source_steps) * (shape - 1)).sum())
+    area = 2 * reach + unit + int(rng.integers(0, 50))
+    source = rng.integers(0, 3, rows) * unit + reach
+    source = np.minimum(source, (area - unit - reach) // unit * unit + reach % unit)
+    dest = np.arange(rows) * place + ((counts - 1) * strides[:, None] * backwards[:, None]).sum(axis=0)
+    steps = np.array([source_steps, np.where(backwards, -strides, strides)], np.int64)
+    columns = [source[None], np.maximum(dest, 0)[None], counts]
+    lists = np.zeros((2, 0), np.int64)
+    listed = bool(axes and rng.random() < 0.5)
+    if listed:  # the first axis, by a list for each row
+        starts = np.full((axes, rows), -1)
+        starts[0] = np.arange(rows) * shape[0]
+        offsets = np.tile(rng.permutation(int(shape[0])), rows)
+        lists = np.array([offsets * abs(source_steps[0]), offsets * strides[0]], np.int64)
+        columns = [source[None], (np.arange(rows) * place)[None], counts, starts]
+        steps = np.array([source_steps, strides], np.int64)
+    table = np.vstack(columns).astype(np.int64)
+    given = rows * place
+    if bad:
+        column = int(rng.integers(0, table.shape[0]))
+        table[column, 0] = rng.choice([-1 - unit, area + given + unit, 1 << 62, -(1 << 62), 1 << 40])
+        if column >= 2 + axes:
+            table[column, 0] = lists.shape[1] - 1
+    span = int(rng.integers(1, 40))
+    sizes = (span, table, rows, axes, unit, steps, int(listed), lists, lists.shape[1])
+    return Case("scatter_parts", rows * span, (*sizes, octets(rng, area), area, octets(rng, given), given))
+
+
+def points_case(rng: Rng, bad: bool) -> Case:
+    points, pieces, unit = int(rng.integers(1, 50)), int(rng.integers(1, 4)), int(rng.choice([1, 2, 4, 8, 16]))
+    size = pieces * unit
+    dests = rng.permutation(points).astype(np.int64) * size + size
+    sources = rng.integers(0, 30, points).astype(np.int64) * unit
+    area, given = (30 + pieces) * unit, (points + 1) * size
+    if bad:
+        sources[0] = rng.choice([-unit, area, area - size + unit, 1 << 62, -(1 << 63), 1])
+        dests[-1] = rng.choice([-unit, given, 1 << 62, -(1 << 63)])
+    args = (points, pieces, unit, sources, dests, octets(rng, area), area, octets(rng, given), given)
+    return Case("scatter_points", points * pieces, args)
+
+
+def byteswap_case(rng: Rng, bad: bool) -> Case:
+    nbytes, width = int(rng.integers(0, 400)), 3 if bad else int(rng.choice([2, 4, 8]))
+    return Case("byteswap", -(-nbytes // 16), (nbytes, width, octets(rng, nbytes), octets(rng, nbytes)))
+
+
+TYPES = [1, 2, 4, 8, 17, 18, 20, 24]
+
+
+def delta_cases(rng: Rng, bad: bool) -> Iterator[Case]:
+    rows, count, segment = int(rng.integers(1, 5)), int(rng.integers(0, 300)), int(rng.integers(1, 80))
+    segments = max(1, -(-count // segment))
+    kind, result = int(rng.choice(TYPES)), int(rng.choice(TYPES))
+    source, dest = octets(rng, rows * count * (kind & 15)), octets(rng, rows * count * (result & 15))
+    sums = rng.integers(0, 1 << 64, rows * segments, dtype=np.uint64)
+    source_bytes, dest_bytes = source.size, dest.size
+    if bad:
+        kind, result = (5, result) if rng.random() < 0.5 else (kind, 40)
+    items = rows * segments
+    if not bad or kind == 5:
+        yield Case("delta_sums", items, (count, segment, segments, source, source_bytes, kind, sums))
+    if bad:
+        args = (count, segment, segments, source, source_bytes, kind, sums, dest, dest_bytes, result)
+        yield Case("delta_running", items, args)
+        return
+    yield Case("delta_starts", rows, (segments, sums))
+    summed = by_numpy(Case("delta_sums", items, (count, segment, segments, source, source_bytes, kind, sums)))
+    totals = np.frombuffer(summed.buffers[1], np.uint64)
+    started = by_numpy(Case("delta_starts", rows, (segments, totals)))
+    starts = np.frombuffer(started.buffers[0], np.uint64)
+    args = (count, segment, segments, source, source_bytes, kind, starts, dest, dest_bytes, result)
+    yield Case("delta_running", items, args)
+
+
+def floats_case(rng: Rng, bad: bool) -> Case:
+    rows, count, width = int(rng.integers(1, 5)), int(rng.integers(0, 300)), int(rng.choice([4, 8]))
+    numbers = rng.normal(size=rows * count).astype(f"f{width}")
+    numbers[::50] = -0.0
+    source, dest = numbers.view(np.uint8), octets(rng, numbers.nbytes)
+    args = (count, 2 if bad else width, source, source.size, dest, dest.size)
+    return Case("delta_floats", rows, args)
+
+
+def crc_case(rng: Rng, bad: bool) -> Case:
+    rows, area = int(rng.integers(1, 6)), 5000
+    sizes = rng.choice([0, 1, 7, 8, 1023, 1024, 1025, 2048, 4999, int(rng.integers(0, area))], rows)
+    table = np.array([rng.integers(0, area - sizes + 1), sizes], np.uint64)
+    span = -(-int(sizes.max()) // CRC_SEGMENT) + int(rng.integers(1, 3))
+    if bad:
+        table[rng.integers(0, 2), 0] = rng.choice(np.array([area + 1, 1 << 50, (1 << 64) - 4], np.uint64))
+    sums = np.zeros(rows, np.uint32)
+    return Case("crc32c_rows", rows * span, (span, table, rows, octets(rng, area), area, sums))
+
+
+def cases(seed: int) -> Iterator[Case]:
+    """One of each kind, good ones for even seeds."""
+    rng, bad = np.random.default_rng(seed), bool(seed % 2)
+    for make in (copy_case, unfilter_case, parts_case, points_case, byteswap_case, floats_case, crc_case):
+        yield make(rng, bad)
+    yield from delta_cases(rng, bad)
+
+
+def differences(library: ctypes.CDLL, seeds: range) -> list[str]:
+    """Cases in which the library does not do what the NumPy equal does, on a grid of one thread and on one of many."""
+    found = []
+    for seed in seeds:
+        for case in cases(seed):
+            wanted = by_numpy(case)
+            for blocks, threads in ((1, 1), (3, 5)):
+                if by_library(library, case, blocks, threads) != wanted:
+                    found.append(f"{case.kernel}, seed {seed}, grid {blocks} x {threads}")
+    return found
+
+
+if __name__ == "__main__":
+    wrong = differences(ctypes.CDLL(sys.argv[1]), range(int(sys.argv[2])))
+    sys.exit("\n".join(wrong) or 0)
