@@ -158,23 +158,21 @@ class Array(ArrayFacts):
         `out` is any array of the selection's shape that the device can write to.
         """
         shape = selection.shape
-        result = out
-        if out is None or fields is not None:
-            result = self.device.empty(shape, self._dtype, self.config.order)
-        elif tuple(out.shape) != shape:
+        if out is not None and tuple(out.shape) != shape:
             raise SelectionError(f"out has shape {tuple(out.shape)}, the selection {shape}")
+        direct = out is not None and fields is None and isinstance(selection, Box)
         if isinstance(selection, Box):
+            result = out if direct else self.device.empty(shape, self._dtype, self.config.order)
             read(self._stored, selection, result[selection.to_axes])
         else:
-            flat = result.reshape(-1)
+            flat = self.device.empty((selection.count,), self._dtype)
             read(self._stored, selection, flat)
-            if not self.device.xp.shares_memory(flat, result):
-                result[...] = flat.reshape(shape)
-        if fields is None:
+            result = flat.reshape(shape)
+        if fields is not None:
+            result = result[fields]
+        if out is None or direct:
             return result
-        if out is None:
-            return result[fields]
-        out[...] = result[fields]
+        out[...] = result
         return out
 
     def get_basic_selection(self, selection: Any = Ellipsis, *, out: Any = None, fields: Any = None) -> Any:

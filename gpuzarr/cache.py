@@ -45,7 +45,8 @@ class ChunkCache:
         """Keep a chunk, unless something was dropped since it was read: it may be stale then."""
         if chunk.nbytes > self.limit:
             return
-        chunk.flags.writeable = False
+        if isinstance(chunk, np.ndarray):
+            chunk.flags.writeable = False
         with self._lock:
             if generation != self._generation:
                 return

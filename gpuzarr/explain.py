@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from importlib import import_module
 from math import ceil
 
 from gpuzarr.codecs.chain import CodecChain
+from gpuzarr.devices import Device
 from gpuzarr.plan import plan_chunks, plan_shards
 from gpuzarr.selection import Selection
 from gpuzarr.stored import StoredArray
@@ -29,8 +31,8 @@ def explain(stored: StoredArray, selection: Selection) -> str:
         f"read {selection.shape} of {meta.shape} {meta.dtype} on {device.name}",
         f"  plan    {plan} of at most {device.wave_bytes >> 20} MiB on {device.lanes} lanes",
         f"  fetch   {type(stored.store).__name__}: {fetch}",
-        f"  decode  {_route(chain, device.name)}",
-        f"  place   {'straight into the destination where a chunk is contiguous there' if chain.lands else 'by copy'}",
+        f"  decode  {_route(chain, device)}",
+        f"  place   {_place(chain, device)}",
     ]
     return "\n".join(lines)
 
@@ -39,5 +41,15 @@ def _times(shape: tuple[int, ...]) -> str:
     return "x".join(map(str, shape)) or "one element"
 
 
-def _route(chain: CodecChain, device: str) -> str:
-    return " -> ".join(f"{codec.name}@{device}" for codec in reversed(chain.codecs)) or "nothing to do"
+def _route(chain: CodecChain, device: Device) -> str:
+    if device.kind == "cpu":
+        return " -> ".join(f"{codec.name}@cpu" for codec in reversed(chain.codecs))
+    steps = import_module("gpuzarr.codecs.engines.gpu").engine_for(chain, device).route
+    places = (f"{s.codec}@{device.name if s.place == 'gpu' else 'cpu'}{f' ({s.why})' if s.why else ''}" for s in steps)
+    return " -> ".join(places)
+
+
+def _place(chain: CodecChain, device: Device) -> str:
+    if device.kind == "gpu":
+        return "one launch a wave"
+    return "straight into the destination where a chunk is contiguous there" if chain.lands else "by copy"

@@ -65,3 +65,8 @@ def deliver(
             dest[in_dest] = chunk if full else chunk[in_chunk]
     except CorruptChunkError as error:
         raise error.at(name(i)) from error.__cause__
+
+
+def move(chunk: Any, in_chunk: tuple[Any, ...], in_dest: tuple[Any, ...], dest: Any, lane: Lane) -> None:
+    """Copy a part of a decoded chunk to its place in `dest`."""
+    dest[in_dest] = chunk[in_chunk]

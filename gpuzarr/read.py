@@ -11,19 +11,19 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Sequence
+from importlib import import_module
 from math import ceil
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from gpuzarr import pieces
+from gpuzarr import pieces, place
 from gpuzarr.cache import ChunkCache
 from gpuzarr.codecs.chain import CodecChain
-from gpuzarr.devices import Lane
+from gpuzarr.devices import Device, Lane
 from gpuzarr.errors import LimitError, ObjectChangedError
 from gpuzarr.fetch import Encoded, fetch_objects, fetch_ranges, nothing
 from gpuzarr.grid import RectilinearGrid
-from gpuzarr.place import deliver
 from gpuzarr.plan import BoxPlan, PointRows, PointSplit, SplitPlan, Wave, plan_chunks, plan_shards
 from gpuzarr.selection import Selection
 from gpuzarr.shards import linear, read_index
@@ -203,7 +203,7 @@ def _deliver(
     generation: int | None = None,
 ) -> None:
     """Fetch, decode and place one wave; by way of the cache, if there is one."""
-    strict = stored.missing_is_error
+    strict, deliver = stored.missing_is_error, _placer(stored.device).deliver
     rows = range(len(wave.coords))
     largest = chain.nbytes if stored.sharding is not None else stored.largest_chain.nbytes
     if largest is not None and largest > stored.ceiling:
@@ -219,6 +219,11 @@ def _deliver(
             deliver(one, wave.only(i), _named(name, i), encoded.only(i), dest, stored.fill, lane, strict)
     else:
         deliver(chain, wave, name, fetch(rows), dest, stored.fill, lane, strict)
+
+
+def _placer(device: Device) -> Any:
+    """The module that places chunks on this device; what only GPUs need is imported when there is one."""
+    return place if device.kind == "cpu" else import_module("gpuzarr.place_on_gpu")
 
 
 def _deliver_cached(
@@ -238,13 +243,15 @@ def _deliver_cached(
     for n, i in enumerate(absent):
         shape = chain.spec.shape if stored.sharding is not None else stored.grid.chunk_shape(wave.coords[i])
         chunk = held[i] = stored.device.empty(shape, chain.spec.dtype)
-        whole = Wave([wave.coords[i]], [(...,)], [(...,)], [True], [True])
+        every = tuple(slice(0, n) for n in shape)
+        whole = Wave([wave.coords[i]], [every], [every], [True], [True])
         one = chain.for_shape(shape)
-        deliver(one, whole, _named(name, i), encoded.only(n), chunk, stored.fill, lane, stored.missing_is_error)
+        deliver, strict = _placer(stored.device).deliver, stored.missing_is_error
+        deliver(one, whole, _named(name, i), encoded.only(n), chunk, stored.fill, lane, strict)
         cache.put(wave.coords[i], chunk, generation)
-    for chunk, in_chunk, in_dest in zip(held, wave.in_chunk, wave.in_dest, strict=True):
-        assert chunk is not None
-        dest[in_dest] = chunk[in_chunk]
+    move = _placer(stored.device).move
+    for i, chunk in enumerate(held):
+        move(chunk, wave.in_chunk[i], wave.in_dest[i], dest, lane)
 
 
 def _refusing(

@@ -90,7 +90,8 @@ class StoredArray:
         """Whether parts of chunks can be read without their wholes."""
         chain = self.chain if self.sharding is None else self.inner_chain
         regular = self.sharding is not None or isinstance(self.grid, RegularGrid)
-        return chain.plain and regular and self.cache is None and not self.missing_is_error
+        here = self.device.kind == "cpu" and self.cache is None and not self.missing_is_error
+        return chain.plain and regular and here
 
     @cached_property
     def _joined(self) -> tuple[str, Any]:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from dataclasses import replace
 
 import numpy as np
 
+from gpuzarr.devices import get_device
 from gpuzarr.grid import RectilinearGrid, RegularGrid
 from gpuzarr.read import read
 from gpuzarr.resize import stored_keys
@@ -48,6 +50,7 @@ def chunks_initialized(stored: StoredArray, grid: RegularGrid | RectilinearGrid)
 def check_chunks(stored: StoredArray) -> Iterator[tuple[str, Exception | None]]:
     """Read every stored chunk; yields its key and the error, None where it is sound."""
     none = (False,) * stored.metadata.ndim
+    stored = replace(stored, device=get_device("cpu"), cache=None)  # the host's decoders say most about what is wrong
     for key, place in sorted(_stored_places(stored), key=lambda item: item[1]):
         bounds = [stored.grid.axis(i).bounds(c) for i, c in enumerate(place)]
         sizes = [min(high, s) - low for (low, high), s in zip(bounds, stored.metadata.shape, strict=True)]

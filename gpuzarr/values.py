@@ -38,7 +38,7 @@ def texts(source: np.ndarray[Any, Any], dtype: np.dtype[Any]) -> np.ndarray[Any,
 
 def host_values(value: Any, dtype: np.dtype[Any], device: Device) -> np.ndarray[Any, Any]:
     """What a user assigns to an array of `dtype`, as a host array; it is cast later, chunk by chunk."""
-    if hasattr(value, "__cuda_array_interface__"):
+    if device.kind == "gpu" and isinstance(value, device.xp.ndarray):
         return device.download(value)
     if not hasattr(value, "__array__"):
         if dtype.kind == "O":

@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from gpuzarr.codecs.chain import CodecChain
-from gpuzarr.devices import Lane
+from gpuzarr.devices import Lane, get_device
 from gpuzarr.errors import CorruptChunkError
 from gpuzarr.plan import BoxPlan, PointRows, Wave, plan_chunks, plan_shards
 from gpuzarr.selection import Selection
@@ -48,7 +48,7 @@ def _write_chunks(stored: StoredArray, selection: Selection, source: np.ndarray[
         finally:  # of a wave that fails in the middle, some chunks were put
             _forget(stored, wave)
 
-    stored.device.run(one_wave, ceil(plan.size / rows))
+    get_device("cpu").run(one_wave, ceil(plan.size / rows))
 
 
 def _write_wave(stored: StoredArray, wave: Wave, source: np.ndarray[Any, Any], lane: Lane) -> None:
@@ -163,7 +163,7 @@ def _write_shards(stored: StoredArray, selection: Selection, source: np.ndarray[
         stored.shard_indexes.pop(key, None)
         _forget(stored, wave)
 
-    stored.device.run(one_shard, split.size)
+    get_device("cpu").run(one_shard, split.size)
 
 
 def _inside(stored: StoredArray, coords: tuple[int, ...]) -> int:
@@ -223,7 +223,7 @@ def _encoded(
                 # A chain without compressor may give a view of scratch, which the next row overwrites.
                 encoded[places[row]] = bytes(data) if isinstance(data, np.ndarray | memoryview) else data
 
-    stored.device.run(encode, ceil(plan.size / rows))
+    get_device("cpu").run(encode, ceil(plan.size / rows))
     return encoded
 
 

@@ -1,0 +1,233 @@
+"""Reading to a GPU: the emulated device (and cuda, where it is) gives what the CPU gives, to the last bit."""
+
+from __future__ import annotations
+
+import json
+import random
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import gpuzarr
+from gpuzarr.codecs import BloscCodec, Crc32cCodec, GzipCodec, ScaleOffset, TransposeCodec, ZstdCodec
+from gpuzarr.codecs import numcodecs as nc
+from gpuzarr.devices import EmulatedDevice
+from gpuzarr.errors import ChecksumError, ChunkNotFoundError, CorruptChunkError, GpuMemoryError
+from gpuzarr.storage import MemoryStore
+
+SHAPE = (67, 91)
+FIELD = np.cumsum(np.random.default_rng(5).normal(size=SHAPE), axis=1).round(1)
+COMPRESSORS = {
+    "none": None,
+    "zstd": ZstdCodec(level=3),
+    "zstd-crc": [ZstdCodec(), Crc32cCodec()],
+    "crc": [Crc32cCodec()],
+    "gzip": GzipCodec(level=5),
+    "blosc-lz4-shuffle": BloscCodec(cname="lz4", shuffle="shuffle"),
+    "blosc-lz4hc-bitshuffle": BloscCodec(cname="lz4hc", shuffle="bitshuffle"),
+    "blosc-zstd-bitshuffle": BloscCodec(cname="zstd", shuffle="bitshuffle"),
+    "blosc-zlib": BloscCodec(cname="zlib", shuffle="noshuffle"),
+    "blosc-blosclz": BloscCodec(cname="blosclz", shuffle="shuffle"),  # on the host
+    "blosc-small-blocks": BloscCodec(cname="lz4", shuffle="shuffle", blocksize=256),
+    "lz4": nc.LZ4(),
+    "zlib": nc.Zlib(),  # on the host
+    "shuffle-zstd": [nc.Shuffle(elementsize=4), nc.Zstd()],
+    "bz2": nc.BZ2(),  # on the host
+}
+
+
+def make(store: Any = None, **more: Any) -> gpuzarr.Array:
+    """An array with absent chunks, and chunks that reach beyond the edge."""
+    arguments: dict[str, Any] = {"shape": SHAPE, "chunks": (16, 24), "dtype": "f4", "fill_value": 7} | more
+    a = gpuzarr.create_array(MemoryStore() if store is None else store, **arguments)
+    a[:40] = FIELD[:40].astype(a.dtype)
+    return a
+
+
+def keys(seed: int) -> list[tuple[str, Any]]:
+    """Doors and keys."""
+    rng = random.Random(seed)
+
+    def axis(size: int) -> Any:
+        ends = sorted(rng.sample(range(size), 2))
+        return rng.choice([slice(*ends), slice(ends[1], ends[0], -rng.randint(1, 4)), slice(None, None, 3), ends[0]])
+
+    def points(size: int) -> list[int]:
+        return [rng.randrange(-size, size) for _ in range(rng.randint(1, 9))]
+
+    rows, columns = points(SHAPE[0]), points(SHAPE[1])
+    count = min(len(rows), len(columns))
+    return [
+        ("basic", Ellipsis),
+        ("basic", (axis(SHAPE[0]), axis(SHAPE[1]))),
+        ("oindex", (rows, columns)),
+        ("oindex", (rows, axis(SHAPE[1]))),
+        ("vindex", (rows[:count], columns[:count])),
+        ("vindex", np.random.default_rng(seed).random(SHAPE) < 0.1),
+        ("blocks", (rng.randrange(3), rng.randrange(2))),
+    ]
+
+
+def check(a: gpuzarr.Array, device: str | EmulatedDevice, seed: int) -> None:
+    there = a.to_device(device)
+    for door, key in keys(seed):
+        want = a[key] if door == "basic" else getattr(a, door)[key]
+        got = there[key] if door == "basic" else getattr(there, door)[key]
+        assert type(got) is there.device.xp.ndarray
+        host = there.device.download(got)
+        assert (host.dtype, host.shape) == (want.dtype, want.shape)
+        assert host.tobytes() == want.tobytes(), (door, key)
+
+
+@pytest.fixture(params=["emulated", pytest.param("cuda", marks=pytest.mark.gpu)])
+def gpu(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+@pytest.mark.parametrize("shards", [None, (32, 48)], ids=["plain", "sharded"])
+@pytest.mark.parametrize("codec", COMPRESSORS)
+def test_codecs(gpu: str, codec: str, shards: tuple[int, ...] | None) -> None:
+    check(make(compressors=COMPRESSORS[codec], shards=shards), gpu, seed=len(codec))
+
+
+@pytest.mark.parametrize("dtype", ["?", "i1", "u2", "i4", "u8", "f2", "f4", "f8", "c8", "c16"])
+def test_data_types(gpu: str, dtype: str) -> None:
+    fill = {"?": True}.get(dtype, 3)
+    check(make(dtype=dtype, fill_value=fill, compressors=COMPRESSORS["blosc-lz4-shuffle"]), gpu, seed=3)
+
+
+@pytest.mark.parametrize("endian", ["little", "big"])
+def test_byte_order_and_order_of_axes(gpu: str, endian: str) -> None:
+    serializer = gpuzarr.codecs.BytesCodec(endian=endian)
+    check(make(serializer=serializer, filters=[TransposeCodec(order=(1, 0))]), gpu, seed=4)
+
+
+@pytest.mark.parametrize("order", ["C", "F"])
+def test_format_2(gpu: str, order: str) -> None:
+    check(make(zarr_format=2, order=order, filters=None), gpu, seed=6)
+
+
+def test_what_has_no_gpu_form_goes_by_the_host(gpu: str) -> None:
+    a = make(filters=[ScaleOffset(offset=1.0, scale=2.0)])
+    check(a, gpu, seed=7)
+    assert "no GPU form of scale_offset" in a.to_device(gpu).explain()
+
+
+def test_rectilinear_chunks_and_a_cache(gpu: str) -> None:
+    check(make(chunks=[[30, 7, 30], [50, 41]]), gpu, seed=8)
+    check(make().with_cache(1 << 20), gpu, seed=9)
+
+
+def test_arrays_without_axes_and_without_elements(gpu: str) -> None:
+    a = gpuzarr.create_array({}, shape=(), dtype="i4", device=gpu)
+    a[...] = 5
+    assert a.device.download(a[...]) == 5
+    b = gpuzarr.create_array({}, shape=(0, 4), chunks=(2, 2), dtype="i4", device=gpu)
+    assert b[...].shape == (0, 4)
+
+
+def test_a_destination_of_the_callers(gpu: str) -> None:
+    a = make()
+    there = a.to_device(gpu)
+    for dtype in ("f4", "f8"):
+        out = there.device.upload(np.zeros((91, 67), dtype)).T
+        got = there.get_basic_selection((slice(None), slice(None)), out=out)
+        assert got is out
+        np.testing.assert_array_equal(there.device.download(out), a[...].astype(dtype))
+
+
+def test_values_from_the_gpu_are_written(gpu: str) -> None:
+    a = make().to_device(gpu)
+    a[3:50, ::2] = a.device.upload(FIELD[3:50, ::2].astype("f4"))
+    np.testing.assert_array_equal(a.device.download(a[3:50, ::2]), FIELD[3:50, ::2].astype("f4"))
+
+
+def test_the_route_is_said(gpu: str) -> None:
+    text = make(compressors=[ZstdCodec(), Crc32cCodec()]).to_device(gpu).explain()
+    name = gpuzarr.devices.get_device(gpu).name
+    assert f"crc32c@cpu (a checksum) -> zstd@{name} -> bytes@{name}" in text
+    assert "one launch a wave" in text
+
+
+# ---- what goes wrong
+
+
+def damaged(codec: Any, change: Any, **more: Any) -> gpuzarr.Array:
+    store: dict[str, Any] = {}
+    a = make(store, compressors=codec, **more)
+    key = next(k for k in sorted(store) if k.startswith("c/1/"))
+    store[key] = change(bytes(store[key]))
+    return a
+
+
+def flip(data: bytes) -> bytes:
+    broken = bytearray(data)
+    broken[len(broken) // 2] ^= 0x55
+    return bytes(broken)
+
+
+@pytest.mark.parametrize("codec", ["none", "zstd", "gzip", "blosc-lz4-shuffle", "lz4", "crc"])
+def test_damage_is_the_same_error_as_on_the_cpu(gpu: str, codec: str) -> None:
+    for change in (lambda d: d[:-3], lambda d: b"", lambda d: d + b"xyz"):
+        a = damaged(COMPRESSORS[codec], change)
+        with pytest.raises(CorruptChunkError) as on_cpu:
+            a[...]
+        with pytest.raises(CorruptChunkError) as there:
+            a.to_device(gpu)[...]
+        assert there.value.key == on_cpu.value.key == "c/1/0"
+
+
+def test_checksums_are_checked_before_anything_is_decoded(gpu: str) -> None:
+    with pytest.raises(ChecksumError, match="c/1/0"):
+        damaged([ZstdCodec(), Crc32cCodec()], flip).to_device(gpu)[...]
+
+
+def test_absent_chunks_can_be_an_error(gpu: str) -> None:
+    with pytest.raises(ChunkNotFoundError, match="c/3/0"):
+        make().with_config({"read_missing_chunks": False}).to_device(gpu)[...]
+
+
+def test_streams_that_the_gpu_cannot_decode_are_decoded_by_the_host() -> None:
+    for faults in ({"bad_status_rows": {0, 3}}, {"wrong_size_rows": {1}}):
+        device = EmulatedDevice(**faults)  # type: ignore[arg-type]
+        for codec in ("zstd", "blosc-lz4-shuffle", "gzip"):
+            check(make(compressors=COMPRESSORS[codec]), device, seed=10)
+
+
+def test_no_memory_is_an_error_of_our_tree() -> None:
+    with pytest.raises(GpuMemoryError):
+        make().to_device(EmulatedDevice(memory=20_000))[...]
+
+
+def test_copies_and_launches_do_not_grow_with_the_number_of_chunks() -> None:
+    counts = []
+    for chunk in (32, 8):
+        device = EmulatedDevice()
+        a = gpuzarr.create_array({}, shape=(64, 64), chunks=(chunk, chunk), dtype="f4", compressors=BloscCodec())
+        a[...] = FIELD[:64, :64]
+        there = a.to_device(device)
+        there[...]
+        before = device.operations
+        there[...]
+        counts.append(device.operations - before)
+    assert counts[0] == counts[1]  # 4 chunks and 64
+
+
+# ---- files of others
+
+
+def test_third_party_stores(gpu: str, third_party_stores: Path) -> None:
+    read = 0
+    for name, known in json.loads((third_party_stores / "expected.json").read_text()).items():
+        kind = np.dtype(known["dtype"]).kind if known.get("dtype") not in (None, "StringDType()", "object") else "O"
+        if kind not in "biufc" or known["dtype"].startswith(">"):
+            continue  # no GPU array has such elements
+        a = gpuzarr.open_array(third_party_stores / name, mode="r")
+        if a.nbytes > 1 << 20:
+            continue  # two large arrays without chunks
+        there = a.to_device(gpu)
+        assert there.device.download(there[...]).tobytes() == a[...].tobytes(), name
+        read += 1
+    assert read > 80
