@@ -47,8 +47,11 @@ def decode(encoded: np.ndarray, streams: Streams, area: np.ndarray, pitch: int, 
     return (statuses == 0) & (actual == streams.capacity)
 
 
-def decode_blosc(encoded: np.ndarray, split: BloscWave, rows: int, nbytes: int) -> tuple[np.ndarray, np.ndarray]:
-    """What the containers hold, by the tables alone: (rows, nbytes) bytes, and which rows came out whole."""
+def decode_blosc(
+    encoded: np.ndarray, split: BloscWave, rows: int, nbytes: int
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """What the containers hold, by the tables alone: (rows, nbytes) bytes, and which rows came out whole; then the
+    staging area, with the bytes before the filter is undone."""
     staging, out = np.full((rows, nbytes), 0x5A, np.uint8), np.full((rows, nbytes), 0x5A, np.uint8)
     whole = ~split.unfit
     for streams in split.streams:
@@ -61,7 +64,7 @@ def decode_blosc(encoded: np.ndarray, split: BloscWave, rows: int, nbytes: int) 
     columns = (blocks.row, blocks.offset, blocks.size, blocks.typesize, blocks.filter)
     for row, offset, size, typesize, kind in zip(*(column.tolist() for column in columns), strict=True):
         out[row, offset : offset + size] = unfilter(staging[row, offset : offset + size], typesize, kind)
-    return out, whole
+    return out, whole, staging
 
 
 def unfilter(block: np.ndarray, typesize: int, kind: int) -> np.ndarray:

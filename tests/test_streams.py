@@ -163,7 +163,7 @@ def test_blosc_containers_decode_to_the_chunks(long_form):
             assert split.unfit.all() == (nbytes == 0)
             if nbytes:
                 assert not split.unfit.any()
-                out, whole = decode_blosc(encoded, split, len(chunks), nbytes)
+                out, whole, _ = decode_blosc(encoded, split, len(chunks), nbytes)
                 assert whole.all()
                 wrong = [case for case, row, chunk in zip(some, out, chunks, strict=True) if row.tobytes() != chunk]
                 assert not wrong
@@ -188,7 +188,7 @@ def test_blosc_containers_made_by_hand_decode_to_the_chunks(codec, split):
             encoded, starts, sizes = wave(blobs, gap=2)
             found = st.split_blosc(encoded, starts, sizes, nbytes)
             assert not found.unfit.any()
-            out, whole = decode_blosc(encoded, found, len(chunks), nbytes)
+            out, whole, _ = decode_blosc(encoded, found, len(chunks), nbytes)
             assert whole.all()
             assert [row.tobytes() for row in out] == chunks
             if codec != "snappy":  # c-blosc agrees that these are Blosc

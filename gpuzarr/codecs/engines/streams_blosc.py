@@ -127,9 +127,9 @@ class _Headers:
         decoded, blocksize, length = raw[:, 4:].copy().view("<i4").T.astype(np.int64)
         kind, memcpyed = flags >> 5, flags & _MEMCPYED > 0
         fit = long & (version == 2) & (flags & _RESERVED == 0) & (typesize > 0) & (length == size)
-        fit &= (decoded == nbytes) & (0 < nbytes <= MOST - HEADER_SIZE)
+        fit &= (decoded == nbytes) & (0 < nbytes <= MOST - HEADER_SIZE) & (blocksize > 0) & (blocksize <= nbytes)
         # The inner format has a version of its own, 1 for every one so far.
-        packed = (inner == 1) & (kind >= _LZ4) & (kind <= _ZSTD) & (blocksize > 0) & (blocksize <= nbytes)
+        packed = (inner == 1) & (kind >= _LZ4) & (kind <= _ZSTD)
         table = HEADER_SIZE + 4 * -(-nbytes // np.maximum(blocksize, 1))
         fit &= np.where(memcpyed, length == nbytes + HEADER_SIZE, packed & (table < size))
         return cls(fit, memcpyed, flags, kind, typesize, blocksize, size)
