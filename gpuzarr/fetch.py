@@ -28,9 +28,9 @@ class Encoded(NamedTuple):
     room: bytearray | None
     base: int  # address of the room
 
-    def only(self, row: int) -> Encoded:
-        """One row."""
-        return Encoded([self.sources[row]], [self.sizes[row]], self.room, self.base)
+    def part(self, rows: range) -> Encoded:
+        """Neighbouring rows."""
+        return Encoded(self.sources[rows.start : rows.stop], self.sizes[rows.start : rows.stop], self.room, self.base)
 
 
 def nothing(rows: int) -> Encoded:

@@ -18,7 +18,7 @@ from gpuzarr.codecs.engines.gpu import engine_for
 from gpuzarr.devices import scatter
 from gpuzarr.devices.gpu import GpuLane
 from gpuzarr.devices.launches import Area
-from gpuzarr.errors import ChunkNotFoundError
+from gpuzarr.errors import ChunkNotFoundError, GpuMemoryError
 from gpuzarr.fetch import Encoded
 from gpuzarr.plan import Wave
 
@@ -35,7 +35,40 @@ def deliver(
     lane: GpuLane,
     missing_is_error: bool = False,
 ) -> None:
-    """Decode the rows of a wave into `dest`, a device array. `name` of a row is for errors."""
+    """Decode the rows of a wave into `dest`, a device array. `name` of a row is for errors.
+
+    Where device memory runs out, memory that nobody uses is given back and the wave goes by halves, down to single
+    chunks, which the host decodes; GpuMemoryError where there is no room for one of these.
+    """
+    try:
+        _deliver(chain, wave, name, encoded, dest, fill, lane, missing_is_error)
+        return
+    except GpuMemoryError:
+        pass  # and out of this block, since an exception that is being handled keeps what its frames held
+    lane.settle()
+    lane.trim()
+    lane.device.free_pool()
+    count = len(wave.coords)
+    if count == 1:
+        _deliver(chain, wave, name, encoded, dest, fill, lane, missing_is_error, by_host=True)
+        return
+    for part in (range(count // 2), range(count // 2, count)):
+        names = [name(i) for i in part]
+        rows = wave.part(part), names.__getitem__, encoded.part(part)
+        deliver(chain, *rows, dest, fill, lane, missing_is_error)
+
+
+def _deliver(
+    chain: CodecChain,
+    wave: Wave,
+    name: Callable[[int], str],
+    encoded: Encoded,
+    dest: Any,
+    fill: Any,
+    lane: GpuLane,
+    missing_is_error: bool,
+    by_host: bool = False,
+) -> None:
     device = lane.device
     there = [i for i, source in enumerate(encoded.sources) if source is not None]
     absent = [i for i, source in enumerate(encoded.sources) if source is None]
@@ -52,7 +85,7 @@ def deliver(
         return
     engine = engine_for(chain, device)
     columns = [encoded.sources[i] for i in there], [encoded.sizes[i] for i in there]
-    area, offsets = engine.decode(*columns, encoded.room, encoded.base, lambda i: name(there[i]), lane)
+    area, offsets = engine.decode(*columns, encoded.room, encoded.base, lambda i: name(there[i]), lane, by_host)
     source, steps = Area(device.address(area), area.nbytes), _steps(chain, engine.order)
     if dest.dtype != chain.dtype:  # a destination of the user's: cast on the device
         cast = area[: len(there) * engine.stride].view(chain.dtype).astype(dest.dtype)
@@ -71,9 +104,7 @@ def move(chunk: Any, in_chunk: tuple[Any, ...], in_dest: tuple[Any, ...], dest: 
     one = Wave([()], [in_chunk], [in_dest], [False], [False])
     parts = _parts(one, [0], np.zeros(1, np.int64), chunk.strides, dest.strides, -low)
     here = Area(device.address(chunk), chunk.nbytes)
-    scatter.scatter(
-        device, lane, parts, dest.dtype.itemsize, here, Area(device.address(dest) + low, high - low)
-    )
+    scatter.scatter(device, lane, parts, dest.dtype.itemsize, here, Area(device.address(dest) + low, high - low))
 
 
 def _steps(chain: CodecChain, order: Sequence[int]) -> list[int]:

@@ -41,9 +41,10 @@ class Wave(NamedTuple):
     full: list[bool]
     covers: list[bool]  # the part is every element of the chunk that lies in the array
 
-    def only(self, row: int) -> Wave:
-        """One row, as a wave."""
-        return Wave([self.coords[row]], [self.in_chunk[row]], [self.in_dest[row]], [self.full[row]], [self.covers[row]])
+    def part(self, rows: range) -> Wave:
+        """Neighbouring rows, as a wave."""
+        a, b = rows.start, rows.stop
+        return Wave(self.coords[a:b], self.in_chunk[a:b], self.in_dest[a:b], self.full[a:b], self.covers[a:b])
 
 
 @dataclass(frozen=True, slots=True)

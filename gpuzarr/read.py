@@ -216,7 +216,16 @@ def _deliver(
         encoded = fetch(rows)
         for i in rows:  # chunks differ in shape, so each has its own chain
             one = chain.for_shape(stored.grid.chunk_shape(wave.coords[i]))
-            deliver(one, wave.only(i), _named(name, i), encoded.only(i), dest, stored.fill, lane, strict)
+            deliver(
+                one,
+                wave.part(range(i, i + 1)),
+                _named(name, i),
+                encoded.part(range(i, i + 1)),
+                dest,
+                stored.fill,
+                lane,
+                strict,
+            )
     else:
         deliver(chain, wave, name, fetch(rows), dest, stored.fill, lane, strict)
 
@@ -247,7 +256,7 @@ def _deliver_cached(
         whole = Wave([wave.coords[i]], [every], [every], [True], [True])
         one = chain.for_shape(shape)
         deliver, strict = _placer(stored.device).deliver, stored.missing_is_error
-        deliver(one, whole, _named(name, i), encoded.only(n), chunk, stored.fill, lane, strict)
+        deliver(one, whole, _named(name, i), encoded.part(range(n, n + 1)), chunk, stored.fill, lane, strict)
         cache.put(wave.coords[i], chunk, generation)
     move = _placer(stored.device).move
     for i, chunk in enumerate(held):

@@ -196,9 +196,26 @@ def test_streams_that_the_gpu_cannot_decode_are_decoded_by_the_host() -> None:
             check(make(compressors=COMPRESSORS[codec]), device, seed=10)
 
 
-def test_no_memory_is_an_error_of_our_tree() -> None:
+@pytest.mark.parametrize("codec", ["none", "zstd", "blosc-lz4-shuffle", "bz2"])
+def test_where_memory_runs_out_the_wave_goes_by_halves(codec: str) -> None:
+    a = make(compressors=COMPRESSORS[codec], chunks=(8, 8))
+    device = EmulatedDevice()
+    want = device.download(a.to_device(device)[...]).tobytes()
+    for failing in range(2, device.allocations + 1):  # the first one is of the destination, which is the caller's
+        tight = EmulatedDevice(fail_allocation_at=failing)
+        assert tight.download(a.to_device(tight)[...]).tobytes() == want
+    # The destination and the tables, and then less and less for the chunks.
+    for room in (200_000, 60_000, 8_000):
+        tight = EmulatedDevice(memory=a.nbytes + (1 << 20) + room)
+        assert tight.download(a.to_device(tight)[...]).tobytes() == want
+        assert tight.most_used <= tight.memory  # type: ignore[operator]
+
+
+def test_no_memory_at_all_is_an_error_of_our_tree() -> None:
     with pytest.raises(GpuMemoryError):
         make().to_device(EmulatedDevice(memory=20_000))[...]
+    with pytest.raises(GpuMemoryError):
+        make().to_device(EmulatedDevice(memory=40_000))[...]
 
 
 def test_copies_and_launches_do_not_grow_with_the_number_of_chunks() -> None:

@@ -115,16 +115,27 @@ class GpuEngine:
 
     # ---- one wave
 
-    def decode(self, sources: list[Any], sizes: list[int], room: Any, base: int, name: Names, lane: GpuLane) -> Decoded:
-        """Decode the chunks of a wave. Raises CorruptChunkError, whose key `name` of the row says."""
+    def decode(
+        self,
+        sources: list[Any],
+        sizes: list[int],
+        room: Any,
+        base: int,
+        name: Names,
+        lane: GpuLane,
+        by_host: bool = False,
+    ) -> Decoded:
+        """Decode the chunks of a wave; `by_host`, on the host whatever the route says. Raises CorruptChunkError,
+        whose key `name` of the row says, and GpuMemoryError."""
         rows = len(sources)
         here = _room(sources, sizes, room, base)
         area = lane.area("decoded", max(1, rows * self.stride))
         offsets = np.arange(rows, dtype=np.int64) * self.stride
-        if self.format == "host":
+        if self.format != "host":
+            here = self._checked(here, name)
+        if self.format == "host" or by_host:
             self._on_host(np.arange(rows), here, area, name, lane)
             return Decoded(area, offsets)
-        here = self._checked(here, name)
         if self.format == "plain":
             self._right_size(here, name)
             addresses = self._upload(here, lane)
