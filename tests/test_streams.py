@@ -150,9 +150,9 @@ def test_blosc_containers_decode_to_the_chunks(long_form):
     assert len(cases) >= 15_000
     cases = cases if long_form else cases[::41]
     blocks = stored = plain = filtered = 0
-    by_size = itertools.groupby(cases, key=lambda case: case[0])
-    for nbytes, group in by_size:
-        for some in itertools.batched(group, 200) if hasattr(itertools, "batched") else [list(group)]:
+    for nbytes, group in itertools.groupby(cases, key=lambda case: case[0]):
+        alike = list(group)
+        for some in (alike[i : i + 100] for i in range(0, len(alike), 100)):
             chunks = [contents(case[4], nbytes, i) for i, case in enumerate(some)]
             blobs = [
                 bytes(blosc.compress(chunk, codec.encode(), level, shuffle, blocksize, typesize))
