@@ -247,3 +247,15 @@ def test_demo_fails_where_a_read_is_wrong(capsys: pytest.CaptureFixture[str], mo
     status, out, _ = answer(capsys, "demo", "--size", "1")
     assert status == 1
     assert "NO" in out
+
+
+def test_the_doctor_says_what_is_missing_and_what_is_used(capsys: pytest.CaptureFixture[str]) -> None:
+    status, text, _ = answer(capsys, "doctor")
+    assert status == 0
+    for word in ("machine", "cores", "numcodecs", "cupy", "nvcomp", "kvikio", "zstd@gpu -> bytes@gpu"):
+        assert word in text
+    status, text, _ = answer(capsys, "doctor", "--json")
+    found = json.loads(text)
+    assert status == 0
+    assert found["gpu"]["auto"] == gpuzarr.devices.get_device("auto").name
+    assert found["routes"]["zstd + crc32c on a GPU"] == "crc32c@cpu (a checksum) -> zstd@gpu -> bytes@gpu"

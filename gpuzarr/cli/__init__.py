@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Sequence
+from importlib import import_module
 
 from gpuzarr._version import __version__
 from gpuzarr.cli import demo, inspect, verify
@@ -47,6 +48,10 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("--json", action="store_true", help="print JSON")
     command.set_defaults(run=demo.run)
 
+    command = commands.add_parser("doctor", help="say what is on this machine, what is missing, and what is used")
+    command.add_argument("--json", action="store_true", help="print JSON")
+    command.set_defaults(run=_doctor)
+
     for name, run, text in (
         ("info", inspect.info, "describe one array or group"),
         ("tree", inspect.tree, "draw the hierarchy"),
@@ -66,6 +71,11 @@ def _parser() -> argparse.ArgumentParser:
         command.add_argument("--json", action="store_true", help="print JSON")
         command.set_defaults(run=run)
     return parser
+
+
+def _doctor(arguments: argparse.Namespace) -> int:
+    """What only the doctor needs (CuPy, for one) is imported for it only."""
+    return int(import_module("gpuzarr.cli.doctor").run(arguments))
 
 
 def _positive(text: str) -> int:
