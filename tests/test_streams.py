@@ -232,6 +232,24 @@ def test_blocks_that_overlap_or_leave_gaps_are_unfit():
     assert st.split_blosc(*wave(blobs), 8192).unfit.tolist() == [False, True, True, True]
 
 
+def test_a_flood_of_tiny_blocks_is_unfit_at_once():
+    """Tables and walks are bounded by the decoded size, not by how many blocks a file claims."""
+    import time
+
+    nbytes = 4 << 20
+    flood = b"\0\0\0\xff\xff" * (nbytes // 5)
+    gz = b"\x1f\x8b\x08\0\0\0\0\0\0\xff" + flood + bytes(4) + nbytes.to_bytes(4, "little")
+    frame = b"\x28\xb5\x2f\xfd\xa0" + nbytes.to_bytes(4, "little") + bytes(3) * (nbytes // 3)
+    tiny = container(contents("noise", 100_000, 0), 1, lambda data: data, 1, 4, 0, False)
+    begun = time.perf_counter()
+    assert st.split_gzip(*wave([gz]), nbytes)[1].all()
+    assert st.split_zstd(*wave([frame]), nbytes)[1].all()
+    split = st.split_blosc(*wave([tiny]), 100_000)
+    assert split.unfit.all()
+    assert len(split.blocks) == 0
+    assert time.perf_counter() - begun < 1
+
+
 def test_a_hundred_thousand_streams_take_tens_of_milliseconds():
     import time
 

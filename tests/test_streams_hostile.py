@@ -127,7 +127,7 @@ def blosc_sound(data: bytes, nbytes: int) -> bool:
         return False
     if flags & 2:
         return length == nbytes + 16
-    if not 1 <= flags >> 5 <= 4 or data[1] != 1:
+    if not 1 <= flags >> 5 <= 4 or data[1] != 1 or blocksize < 64:
         return False
     sound = {1: lambda *_: True, 2: snappy_sound, 3: zlib_sound, 4: zstd_sound}[flags >> 5]
     count, covered = -(-nbytes // blocksize), []

@@ -26,6 +26,7 @@ _LZ4, _SNAPPY, _ZLIB, _ZSTD = 1, 2, 3, 4
 _FORMATS = {_LZ4: "lz4", _SNAPPY: "snappy", _ZLIB: "deflate", _ZSTD: "zstd"}
 _CHECKS = {_LZ4: lz4_fit, _SNAPPY: snappy_fit, _ZLIB: zlib_fit}
 _MOST_SPLITS, _LEAST_SPLIT = 16, 128
+_LEAST_BLOCK = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,9 +128,12 @@ class _Headers:
         decoded, blocksize, length = raw[:, 4:].copy().view("<i4").T.astype(np.int64)
         kind, memcpyed = flags >> 5, flags & _MEMCPYED > 0
         fit = long & (version == 2) & (flags & _RESERVED == 0) & (typesize > 0) & (length == size)
-        fit &= (decoded == nbytes) & (0 < nbytes <= MOST - HEADER_SIZE) & (blocksize > 0) & (blocksize <= nbytes)
+        fit &= (decoded == nbytes) & (0 < nbytes <= MOST - HEADER_SIZE)
+        fit &= (blocksize > 0) & (blocksize <= nbytes)
         # The inner format has a version of its own, 1 for every one so far.
         packed = (inner == 1) & (kind >= _LZ4) & (kind <= _ZSTD)
+        # Smaller blocks than any writer makes would only blow up the tables.
+        packed &= blocksize >= min(_LEAST_BLOCK, nbytes)
         table = HEADER_SIZE + 4 * -(-nbytes // np.maximum(blocksize, 1))
         fit &= np.where(memcpyed, length == nbytes + HEADER_SIZE, packed & (table < size))
         return cls(fit, memcpyed, flags, kind, typesize, blocksize, size)

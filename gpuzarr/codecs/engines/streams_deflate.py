@@ -8,6 +8,7 @@ from gpuzarr.codecs.engines.streams_table import Bools, Integers, Octets, unsign
 
 GZIP_HEADER, GZIP_TRAILER = 10, 8
 ZLIB_HEADER, ZLIB_TRAILER = 2, 4
+_LEAST_STORED = 8192  # bytes that writers put into a stored block, but for the last
 _EXPANSION = 1032  # a Deflate byte becomes at most so many
 
 
@@ -46,9 +47,11 @@ def _deflate_fit(encoded: Octets, at: Integers, size: Integers, nbytes: Integers
     start at a known bit: stored ones, and the first of another kind."""
     # Each stored block has five bytes before at most 65,535; writers use smaller ones too, hence the slack.
     fit: Bools = wanted & (nbytes <= _EXPANSION * size) & (size <= nbytes + nbytes // 64 + 64)
-    place, left = at.copy(), nbytes.copy()
-    walking = np.flatnonzero(fit)
-    while len(walking):
+    place, left, walking = at.copy(), nbytes.copy(), np.flatnonzero(fit)
+    # Many more blocks than writers make would only keep us walking.
+    for _ in range(int(nbytes.max(initial=0)) // _LEAST_STORED + 64):
+        if not len(walking):
+            break
         here = place[walking]
         end = (at + size)[walking]
         header = unsigned(encoded, here, 1)
@@ -61,6 +64,7 @@ def _deflate_fit(encoded: Octets, at: Integers, size: Integers, nbytes: Integers
         fit[walking] = stored | fixed | ((kind == 2) & _dynamic_fit(encoded, here, end))
         place[walking], left[walking] = after, left[walking] - length
         walking = walking[stored & ~last]
+    fit[walking] = False
     return fit
 
 
