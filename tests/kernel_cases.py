@@ -146,7 +146,7 @@ def parts_case(rng: Rng, bad: bool) -> Case:
         column = int(rng.integers(0, table.shape[0]))
         table[column, 0] = rng.choice([-1 - unit, area + given + unit, 1 << 62, -(1 << 62), 1 << 40])
         if column >= 2 + axes:
-            table[column, 0] = lists.shape[1] - 1
+            table[column, 0] = lists.shape[1]
     span = int(rng.integers(1, 40))
     sizes = (span, table, rows, axes, unit, steps, int(listed), lists, lists.shape[1])
     return Case("scatter_parts", rows * span, (*sizes, octets(rng, area), area, octets(rng, given), given))
