@@ -39,6 +39,7 @@ ERRORS = """
     SelectionError BoundsCheckError NegativeStepError ArrayIndexError VindexInvalidSelectionError
     StoreError StoreReadError ShortReadError StoreWriteError ReadOnlyError ObjectChangedError ConflictError
     LockTimeoutError
+    GpuError GpuMemoryError GpuContextLostError ForkError
     ZarrUserWarning ZarrDeprecationWarning ZarrFutureWarning ZarrRuntimeWarning UnstableSpecificationWarning
     MetadataValidationError
 """
