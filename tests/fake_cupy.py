@@ -161,5 +161,5 @@ def install(monkeypatch: pytest.MonkeyPatch, *, devices: int = 1) -> FakeCupy:
     data = property(lambda a: SimpleNamespace(ptr=a._host.ctypes.data))
     monkeypatch.setattr(EmulatedArray, "data", data, raising=False)
     monkeypatch.setattr(EmulatedArray, "device", SimpleNamespace(id=0), raising=False)
-    monkeypatch.setattr(cuda, "why_not", cuda.why_not.__wrapped__)
+    monkeypatch.setattr(cuda, "why_not", getattr(cuda.why_not, "__wrapped__", cuda.why_not))
     return fake

@@ -113,18 +113,19 @@ class CudaDevice(GpuDevice):
 
     def copy_in(self, dest_address: int, source: HostArray, lane: GpuLane) -> None:
         """Queue a copy to the device."""
-        self._copy(dest_address, source.ctypes.data, source, TO_DEVICE, lane)
+        check_host(source)
+        self._copy(dest_address, source.ctypes.data, source.nbytes, TO_DEVICE, lane)
 
     def copy_out(self, source_address: int, dest: HostArray, lane: GpuLane) -> None:
         """Queue a copy from the device."""
-        self._copy(dest.ctypes.data, source_address, dest, TO_HOST, lane)
+        check_host(dest)
+        self._copy(dest.ctypes.data, source_address, dest.nbytes, TO_HOST, lane)
 
-    def _copy(self, to: int, begin: int, host: HostArray, kind: int, lane: GpuLane) -> None:
+    def _copy(self, to: int, begin: int, nbytes: int, kind: int, lane: GpuLane) -> None:
         self.check()
-        check_host(host)
-        if host.nbytes:
+        if nbytes:
             with self._here():
-                self._cupy.cuda.runtime.memcpyAsync(to, begin, host.nbytes, kind, lane.stream.ptr)
+                self._cupy.cuda.runtime.memcpyAsync(to, begin, nbytes, kind, lane.stream.ptr)
 
     def launch(self, kernel: str, threads: int, args: tuple[Argument, ...], lane: GpuLane) -> None:
         """Queue a kernel."""

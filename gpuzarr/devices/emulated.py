@@ -75,7 +75,7 @@ class EmulatedDevice(GpuDevice):
         """An array that a computation on the device made."""
         if host.dtype.kind not in "biufc" or not host.dtype.isnative or host.dtype.char in "gG":
             raise ValueError(f"unsupported dtype {host.dtype}: a GPU has no such elements")
-        if host.base is None and host.flags.owndata:
+        if host.flags.owndata and host.ctypes.data not in self._sizes:
             self._register(host, host.ctypes.data, host.nbytes)
         return EmulatedArray(host, self)
 

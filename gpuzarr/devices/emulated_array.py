@@ -68,6 +68,7 @@ class EmulatedArray(NDArrayOperatorsMixin):
         return wrapped(found, self._owner)
 
     def __getitem__(self, index: Any) -> EmulatedArray:
+        self._owner.check()
         # With an Ellipsis NumPy gives a view where it would else give a scalar.
         index = unwrapped(index)
         index = index if isinstance(index, tuple) else (index,)
@@ -79,6 +80,7 @@ class EmulatedArray(NDArrayOperatorsMixin):
     def __setitem__(self, index: Any, value: Any) -> None:
         if not isinstance(value, EmulatedArray | int | float | complex | np.generic):
             raise TypeError(f"a device array takes device arrays and scalars, not {type(value).__name__}")
+        self._owner.check()
         self._host[unwrapped(index)] = unwrapped(value)
 
     def __len__(self) -> int:

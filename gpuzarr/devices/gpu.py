@@ -56,6 +56,7 @@ class GpuLane(Lane):
     def room(self, nbytes: int) -> tuple[Any, int]:
         """At least `nbytes` of page-locked host memory for encoded bytes, and its address; one for each wave."""
         if self._room.nbytes < nbytes:
+            self._held.append(self._room)  # the stream may still read it
             self._room = self.device.pinned(_rounded(nbytes))
         return self._room, _host_address(self._room)
 
