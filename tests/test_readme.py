@@ -30,13 +30,23 @@ def test_the_two_commands_come_first() -> None:
 
 
 def test_the_quick_start_runs_as_it_stands(tmp_path: Path) -> None:
-    (quick_start,) = blocks("python")
+    quick_start, _ = blocks("python")
     command = [sys.executable, "-W", "error", "-c", quick_start]
     done = subprocess.run(command, cwd=tmp_path, env=_environment(), capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert done.stdout.splitlines()[0] == "[[10000. 10001. 10002. 10003. 10004.]"
     assert "temperature" in done.stdout
     assert done.stdout.splitlines()[-1] == "272.0"
+
+
+def test_the_lines_on_a_gpu_run_on_the_emulated_one(tmp_path: Path) -> None:
+    _, on_a_gpu = blocks("python")
+    gpuzarr.save_array(tmp_path / "store.zarr", np.arange(1000))
+    code = "import gpuzarr\n" + on_a_gpu.replace('"cuda"', '"emulated"')
+    command = [sys.executable, "-W", "error", "-c", code]
+    done = subprocess.run(command, cwd=tmp_path, env=_environment(), capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "zstd@emulated -> bytes@emulated" in done.stdout
 
 
 def test_the_error_is_the_one_that_is_shown(tmp_path: Path) -> None:
