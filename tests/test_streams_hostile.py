@@ -276,9 +276,12 @@ class Judge:
         if got is not None and expected is None:
             assert not told, blob.hex()
             self.counts["only the checksum tells"] += 1
-        else:
+        elif got is not None:
             assert got == expected, blob.hex()
-            self.counts["refused by both" if got is None else "decoded by both"] += 1
+            self.counts["decoded by both"] += 1
+        else:  # the chunk is done again on the CPU; ISA-L, which that has, takes some Huffman codes that zlib refuses
+            assert expected is None or self.name in ("gzip", "zlib"), blob.hex()
+            self.counts["refused by both" if expected is None else "done again on the CPU"] += 1
 
     def decode(self, encoded, starts, sizes, nbytes):
         """(decoded chunks, which came out whole, which are unfit, whose checksums are right)."""
