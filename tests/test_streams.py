@@ -12,6 +12,7 @@ import pytest
 from numcodecs import blosc
 
 from gpuzarr.codecs.engines import streams as st
+from gpuzarr.codecs.engines.streams_table import unsigned
 from tests.streams import container, contents, decode, decode_blosc, deflate, snappy, wave
 
 SIZES = (1, 2, 5, 13, 100, 1000, 4096, 65536, 70001, 131072, 131073, 400_000)
@@ -23,6 +24,20 @@ def lz4(data: bytes) -> bytes:
 
 def zstd(data: bytes, level: int = 3) -> bytes:
     return bytes(numcodecs.Zstd(level).encode(data))
+
+
+# --- reading numbers
+
+
+@pytest.mark.parametrize("width", [1, 2, 4, 8])
+def test_numbers_are_read_at_any_place_of_any_buffer(width):
+    whole = np.frombuffer(contents("noise", 64, 0), np.uint8)
+    for start, length in itertools.product(range(9), (0, 1, 7, 8, 9, 15, 16, 17, 23, 40)):
+        data = whole[start : start + length]
+        at = np.arange(length + 20)
+        padded = data.tobytes() + bytes(40)
+        expected = [int.from_bytes(padded[i : i + width], "little", signed=width == 8) for i in at]
+        assert unsigned(data, at, width).tolist() == expected
 
 
 # --- one stream a chunk
