@@ -57,16 +57,11 @@ def _machine() -> dict[str, str]:
 
 
 def _cpu() -> dict[str, str]:
-    direct = "called directly"
-    rows = {
-        "zstd": cpu.zstd(),
-        "blosc": cpu.blosc(),
-        "lz4": cpu.lz4(),
-    }
-    said = {
-        name: f"numcodecs {version('numcodecs')}, {direct if type(engine).__module__ == native.__name__ else 'in Python'}"
-        for name, engine in rows.items()
-    }
+    engines = {"zstd": cpu.zstd(), "blosc": cpu.blosc(), "lz4": cpu.lz4()}
+    said = {}
+    for name, engine in engines.items():
+        way = "called directly" if type(engine).__module__ == native.__name__ else "through its Python functions"
+        said[name] = f"numcodecs {version('numcodecs')}, {way}"
     return said | {"gzip": f"isal {_version('isal')}" if find_spec("isal") else "zlib; isal would be twice as fast"}
 
 

@@ -171,9 +171,9 @@ class GpuEngine:
         """The device address of each row's bytes; one copy."""
         low, high = int(here.starts.min()), int((here.starts + here.sizes).max())
         if high - low <= here.sizes.sum() * 1.02:
-            area = lane.area("encoded", high - low + 64)  # the copy kernel reads some bytes around what it copies
-            self.device.copy_in(self.device.address(area) + 16, here.data[low:high], lane)
-            return self.device.address(area) + 16 + here.starts - low
+            area = lane.area("encoded", high - low)
+            self.device.copy_in(self.device.address(area), here.data[low:high], lane)
+            return self.device.address(area) + here.starts - low
         pieces = [here.data[s : s + n] for s, n in zip(here.starts.tolist(), here.sizes.tolist(), strict=True)]
         return np.array(lane.send(*pieces), np.int64)
 
