@@ -24,7 +24,9 @@ COMPRESSORS = {
     "zstd": ZstdCodec(level=3),
     "zstd-crc": [ZstdCodec(), Crc32cCodec()],
     "crc": [Crc32cCodec()],
-    "gzip": GzipCodec(level=5),
+    "gzip": GzipCodec(level=5),  # on the host, which verifies its checksum
+    "gzip-crc": [GzipCodec(level=5), Crc32cCodec()],
+    "zlib-crc": [nc.Zlib(), Crc32cCodec()],
     "blosc-lz4-shuffle": BloscCodec(cname="lz4", shuffle="shuffle"),
     "blosc-lz4hc-bitshuffle": BloscCodec(cname="lz4hc", shuffle="bitshuffle"),
     "blosc-zstd-bitshuffle": BloscCodec(cname="zstd", shuffle="bitshuffle"),
@@ -182,6 +184,19 @@ def test_damage_is_the_same_error_as_on_the_cpu(gpu: str, codec: str) -> None:
 def test_checksums_are_checked_before_anything_is_decoded(gpu: str) -> None:
     with pytest.raises(ChecksumError, match="c/1/0"):
         damaged([ZstdCodec(), Crc32cCodec()], flip).to_device(gpu)[...]
+
+
+@pytest.mark.parametrize("codec", ["gzip", "zlib", "blosc-zlib"])
+def test_checksums_within_a_format_are_verified_as_on_the_cpu(gpu: str, codec: str) -> None:
+    def swap(data: bytes) -> bytes:  # the checksum of gzip and zlib is at the end, or before the size
+        at = {"gzip": -8, "zlib": -4, "blosc-zlib": -1}[codec]
+        return data[:at] + bytes([data[at] ^ 1]) + data[at + 1 :] if at != -1 else data[:-1] + bytes([data[-1] ^ 1])
+
+    a = damaged(COMPRESSORS[codec], swap)
+    with pytest.raises(CorruptChunkError):
+        a[...]
+    with pytest.raises(CorruptChunkError, match="c/1/0"):
+        a.to_device(gpu)[...]
 
 
 def test_absent_chunks_can_be_an_error(gpu: str) -> None:
