@@ -15,7 +15,7 @@ import numpy as np
 from gpuzarr.codecs.engines.memory import size_of
 from gpuzarr.devices import Lane
 from gpuzarr.errors import ObjectChangedError
-from gpuzarr.storage.contract import Span, Store
+from gpuzarr.storage.contract import Span, Store, byte_view
 
 MOST_ROOM = 64 << 20  # bytes for encoded chunks; objects that may be larger (such as strings) get memory of their own
 
@@ -25,7 +25,7 @@ class Encoded(NamedTuple):
 
     sources: list[Any]  # address of the bytes in the room, or an object that holds them; None for no chunk
     sizes: list[int]  # bytes; 0 where there is no chunk
-    room: bytearray | None
+    room: Any  # uint8 array; None where everything lies elsewhere
     base: int  # address of the room
 
     def part(self, rows: range) -> Encoded:
@@ -51,7 +51,7 @@ def fetch_objects(store: Store, keys: Sequence[str], limit: int, lane: Lane) -> 
 
 
 def _fetched(
-    store: Store, keys: Sequence[str], limit: int, sizes: list[int | None], start: int, room: bytearray
+    store: Store, keys: Sequence[str], limit: int, sizes: list[int | None], start: int, room: Any
 ) -> Encoded:
     """The columns where some objects are absent or larger than their place. A larger one is legal, though no
     encoder that we know writes it; the decoder bounds what comes of it."""
@@ -85,7 +85,7 @@ def fetch_ranges(
     lengths = np.array([stop - start for start, stop in spans], np.int64)
     room, base = lane.room(int(lengths.sum()))
     places = np.cumsum(lengths) - lengths  # where each span begins in the room
-    view = memoryview(room)
+    view = byte_view(room)
     into = [view[end - size : end] for size, end in zip(lengths.tolist(), accumulate(lengths.tolist()), strict=True)]
     if store.get_ranges(key, [Span(*s) for s in spans], version=version, into=into) is None:
         raise ObjectChangedError(f"{key!r} was deleted while it was read")

@@ -18,7 +18,7 @@ from gpuzarr.devices import Lane
 from gpuzarr.errors import CorruptChunkError, ShortReadError
 from gpuzarr.fetch import Encoded
 from gpuzarr.plan import Index, Wave
-from gpuzarr.storage.contract import Span, Store
+from gpuzarr.storage.contract import Span, Store, byte_view
 
 LEAST_SAVED = 128 << 10  # bytes of a chunk that must be spared to make up for the dearer request
 
@@ -70,7 +70,7 @@ def fetch(store: Store, keys: list[str], parts: Cut, nbytes: int, lane: Lane) ->
     """The bytes of a cut, one object a row, each of `nbytes` bytes in all. Raises CorruptChunkError where an object
     has another size."""
     room, base = lane.room(sum(parts.sizes))
-    view, sources = memoryview(room), []
+    view, sources = byte_view(room), []
     at = 0
     for key, start, size in zip(keys, parts.starts, parts.sizes, strict=True):
         try:

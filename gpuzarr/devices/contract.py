@@ -19,7 +19,7 @@ class Lane(ABC):
     """One worker's scratch memory, reused from wave to wave."""
 
     @abstractmethod
-    def room(self, nbytes: int) -> tuple[bytearray, int]:
+    def room(self, nbytes: int) -> tuple[np.ndarray[Any, Any], int]:
         """At least `nbytes` of host scratch for encoded bytes, and its address."""
 
     @abstractmethod

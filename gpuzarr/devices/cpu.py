@@ -31,17 +31,18 @@ class HostLane(Lane):
     __slots__ = ("_address", "_chunk", "_chunk_address", "_key", "_room")
 
     def __init__(self) -> None:
-        self._room = bytearray()
+        self._room = np.empty(0, np.uint8)
         self._address = 0
         self._chunk = np.empty(0, np.uint8)
         self._chunk_address = 0
         self._key: tuple[Any, ...] = ()
 
-    def room(self, nbytes: int) -> tuple[bytearray, int]:
-        """At least `nbytes` of scratch for encoded bytes, and its address."""
-        if len(self._room) < nbytes:
-            self._room = bytearray(nbytes)
-            self._address = np.frombuffer(self._room, np.uint8).ctypes.data
+    def room(self, nbytes: int) -> tuple[np.ndarray[Any, Any], int]:
+        """At least `nbytes` of scratch for encoded bytes, and its address. Only what is written to takes memory, which
+        counts, since encoded chunks are mostly much smaller than they might be."""
+        if self._room.size < nbytes:
+            self._room = np.empty(nbytes, np.uint8)
+            self._address = self._room.ctypes.data
         return self._room, self._address
 
     def scratch(self, shape: tuple[int, ...], dtype: np.dtype[Any]) -> tuple[np.ndarray[Any, Any], int]:
@@ -55,8 +56,8 @@ class HostLane(Lane):
 
     def trim(self) -> None:
         """Let go of large scratch."""
-        if len(self._room) > self.KEEP:
-            self._room = bytearray()
+        if self._room.size > self.KEEP:
+            self._room = np.empty(0, np.uint8)
         if self._chunk.nbytes > self.KEEP:
             self._chunk, self._key = np.empty(0, np.uint8), ()
 
