@@ -207,8 +207,7 @@ class BytesBytesCodec(Codec):
         decode_into = self.decode_into
 
         def decode(source: int | bytes, size: int, destination: int) -> None:
-            data = source if type(source) is bytes else memory_at(source, size)
-            decode_into(data, memory_at(destination, nbytes, writable=True))
+            decode_into(memory_at(source, size), memory_at(destination, nbytes, writable=True))
 
         return decode
 

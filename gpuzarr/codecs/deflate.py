@@ -63,7 +63,7 @@ def inflater(nbytes: int, wbits: int, codec: str) -> Decoder:
     """decode(source, size, destination) for streams of exactly `nbytes` decoded bytes."""
 
     def decode(source: int | bytes, size: int, destination: int) -> None:
-        decoded = inflate(source if type(source) is bytes else memory_at(source, size), nbytes, wbits, codec)
+        decoded = inflate(memory_at(source, size), nbytes, wbits, codec)
         if len(decoded) != nbytes:
             raise CorruptChunkError("wrong decoded size", codec=codec, expected=nbytes, got=len(decoded))
         memmove(destination, decoded, nbytes)
