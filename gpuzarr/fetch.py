@@ -50,9 +50,7 @@ def fetch_objects(store: Store, keys: Sequence[str], limit: int, lane: Lane) -> 
     return _fetched(store, keys, limit, sizes, start, room)
 
 
-def _fetched(
-    store: Store, keys: Sequence[str], limit: int, sizes: list[int | None], start: int, room: Any
-) -> Encoded:
+def _fetched(store: Store, keys: Sequence[str], limit: int, sizes: list[int | None], start: int, room: Any) -> Encoded:
     """The columns where some objects are absent or larger than their place. A larger one is legal, though no
     encoder that we know writes it; the decoder bounds what comes of it."""
     sources: list[Any] = []
