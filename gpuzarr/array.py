@@ -397,22 +397,6 @@ class Array(ArrayFacts):
 
     # ---- Python's protocols
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *exc: object) -> None:
-        self.store.close()
-
-    def __eq__(self, other: object) -> bool:
-        return (
-            isinstance(other, Array)
-            and self.store == other.store
-            and self.path == other.path
-            and self.metadata == other.metadata
-        )
-
-    __hash__ = None  # type: ignore[assignment]
-
     def __repr__(self) -> str:
         return f"<Array {self.store_path} shape={self.shape} dtype={self.dtype}>"
 

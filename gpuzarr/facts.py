@@ -15,9 +15,8 @@ from gpuzarr.codecs.chain import CodecChain
 from gpuzarr.codecs.contract import Codec
 from gpuzarr.grid import RectilinearGrid, RegularGrid
 from gpuzarr.metadata.model import ArrayMetadata
+from gpuzarr.node import StoredNode
 from gpuzarr.options import config
-from gpuzarr.storage.contract import Store
-from gpuzarr.storage.resolve import StorePath
 from gpuzarr.stored import StoredArray
 
 
@@ -43,11 +42,9 @@ class ArrayConfig:
         return replace(defaults, **known)
 
 
-class ArrayFacts:
+class ArrayFacts(StoredNode):
     """The properties of an array that follow from its metadata and its handle."""
 
-    store: Store
-    path: str
     metadata: ArrayMetadata
     config: ArrayConfig
     _stored: StoredArray
@@ -161,26 +158,6 @@ class ArrayFacts:
     def compressor(self) -> Any:
         """The one compressor; None where there is none."""
         return self.compressors[0] if self.compressors else None
-
-    @property
-    def name(self) -> str:
-        """Path with a leading slash."""
-        return f"/{self.path}"
-
-    @property
-    def basename(self) -> str:
-        """Last part of the path."""
-        return self.path.rpartition("/")[2]
-
-    @property
-    def store_path(self) -> StorePath:
-        """The store and the path in it."""
-        return StorePath(self.store, self.path)
-
-    @property
-    def read_only(self) -> bool:
-        """Whether writing is refused."""
-        return self.store.read_only
 
     @property
     def cache(self) -> ChunkCache | None:

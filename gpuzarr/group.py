@@ -23,6 +23,7 @@ from gpuzarr.facts import ArrayConfig
 from gpuzarr.hierarchy import make_nodes, move_node
 from gpuzarr.info import GroupInfo
 from gpuzarr.metadata.model import ArrayMetadata, GroupMetadata, Node
+from gpuzarr.node import StoredNode
 from gpuzarr.nodes import (
     UseConsolidated,
     below,
@@ -39,17 +40,19 @@ from gpuzarr.nodes import (
     write_metadata,
 )
 from gpuzarr.storage.contract import Store
-from gpuzarr.storage.resolve import StorePath, open_store
+from gpuzarr.storage.resolve import open_store
 from gpuzarr.tree import Tree, tree_text
 
 
-class Group:
+class Group(StoredNode):
     """A group in a store: a mapping from names, or paths such as "a/b", to arrays and groups.
 
     Made by `gpuzarr.open_group`, `gpuzarr.create_group` and their kin. Where it was opened with consolidated
     metadata, its members are found in those, without a request; they are as they were when they were consolidated.
     `handle` is how arrays below are opened: `device`, `synchronizer`, `chunk_store`, `cache_bytes`.
     """
+
+    metadata: GroupMetadata
 
     def __init__(self, store: Store, path: str, metadata: GroupMetadata, **handle: Any) -> None:
         self.store = store
@@ -97,26 +100,6 @@ class Group:
         return cls(store, path, metadata, **handle)
 
     # ---- what it is
-
-    @property
-    def name(self) -> str:
-        """Path with a leading slash."""
-        return f"/{self.path}"
-
-    @property
-    def basename(self) -> str:
-        """Last part of the path."""
-        return self.path.rpartition("/")[2]
-
-    @property
-    def store_path(self) -> StorePath:
-        """The store and the path in it."""
-        return StorePath(self.store, self.path)
-
-    @property
-    def read_only(self) -> bool:
-        """Whether writing is refused."""
-        return self.store.read_only
 
     @property
     def synchronizer(self) -> Any:
@@ -489,22 +472,6 @@ class Group:
             raise ReadOnlyError(f"cannot {what} {self!r}: it was opened read-only")
 
     # ---- Python's protocols
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *exc: object) -> None:
-        self.store.close()
-
-    def __eq__(self, other: object) -> bool:
-        return (
-            isinstance(other, Group)
-            and self.store == other.store
-            and self.path == other.path
-            and self.metadata == other.metadata
-        )
-
-    __hash__ = None  # type: ignore[assignment]
 
     def __repr__(self) -> str:
         return f"<Group {self.store_path}>"
