@@ -11,8 +11,8 @@ chunks. On an error the chunks that were put so far stay.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from math import ceil, prod
 from typing import Any
 
@@ -93,27 +93,28 @@ def _encoded_chunks(
 def _update_chunk(stored: StoredArray, key: str, wave: Wave, row: int, source: np.ndarray[Any, Any]) -> None:
     """Read, merge and put a chunk that is partly covered."""
     chain = stored.chain.for_shape(stored.grid.chunk_shape(wave.coords[row]))
-    with exclusively(stored, key):
-        old = stored.store.get(key)
+
+    def change(old: Any) -> Any:
         try:
             chunk = merge(chain, old, wave, row, source, stored.fill)
         except CorruptChunkError as error:
             raise error.at(key) from error.__cause__
-        if not stored.write_empty and chain.spec.is_fill(chunk):
-            stored.store.delete(key)
-        else:
-            stored.store.set(key, chain.encode(chunk, write_empty=stored.write_empty))
+        if not keeps_empty(stored) and chain.spec.is_fill(chunk):
+            return None
+        return chain.encode(chunk, write_empty=stored.write_empty)
+
+    update(stored, key, change)
 
 
-@contextmanager
-def exclusively(stored: StoredArray, key: str) -> Iterator[None]:
-    """No other partial write of this key meanwhile."""
-    with stored.store.lock(key, timeout=stored.lock_timeout):
-        if stored.synchronizer is None:
-            yield
-        else:
-            with stored.synchronizer[key]:
-                yield
+def keeps_empty(stored: StoredArray) -> bool:
+    """Whether a partial write that leaves nothing but the fill value puts it, rather than deletes the object."""
+    return stored.write_empty or stored.store.swaps
+
+
+def update(stored: StoredArray, key: str, change: Callable[[Any], Any]) -> None:
+    """Put what `change` makes of the object, with no other partial write of this key meanwhile."""
+    with nullcontext() if stored.synchronizer is None else stored.synchronizer[key]:
+        stored.store.update(key, change, timeout=stored.lock_timeout)
 
 
 def gather(
@@ -148,6 +149,8 @@ def merge(
 
 def _write_shards(stored: StoredArray, selection: Selection, source: np.ndarray[Any, Any]) -> None:
     split = plan_shards(stored.inner_grid, stored.grid, selection)
+    sharding = stored.sharding
+    assert sharding is not None
 
     def one_shard(i: int, lane: Lane) -> None:
         coords, plan = split.shard(i)
@@ -157,9 +160,14 @@ def _write_shards(stored: StoredArray, selection: Selection, source: np.ndarray[
         if all(wave.covers) and plan.size == _inside(stored, coords):
             _put_shard(stored, key, counts, _encoded(stored, coords, plan, wave, [None] * prod(counts), source))
         else:
-            with exclusively(stored, key):
-                old = _old_chunks(stored, key, counts)
-                _put_shard(stored, key, counts, _encoded(stored, coords, plan, wave, old, source))
+
+            def change(old: Any) -> Any:
+                chunks = _encoded(stored, coords, plan, wave, _old_chunks(stored, key, counts, old), source)
+                if not keeps_empty(stored) and all(data is None for data in chunks):
+                    return None
+                return sharding.build_shard(chunks, counts)
+
+            update(stored, key, change)
         stored.shard_indexes.pop(key, None)
         _forget(stored, wave)
 
@@ -176,11 +184,10 @@ def _inside(stored: StoredArray, coords: tuple[int, ...]) -> int:
     return count
 
 
-def _old_chunks(stored: StoredArray, key: str, counts: tuple[int, ...]) -> list[Any]:
-    """The encoded inner chunks of the shard as it is, None where absent; its index is checked."""
+def _old_chunks(stored: StoredArray, key: str, counts: tuple[int, ...], old: Any) -> list[Any]:
+    """The encoded inner chunks of the shard `old`, None where absent; its index is checked."""
     sharding = stored.sharding
     assert sharding is not None
-    old = stored.store.get(key)
     if old is None:
         return [None] * prod(counts)
     data = memoryview(old).cast("B")

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import re
 from abc import ABC, abstractmethod
-from collections.abc import Hashable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from typing import Any, NamedTuple, Self, TypeAlias
 
@@ -124,6 +124,7 @@ class Store(ABC):
     supports_listing: bool = True
     reads_into: bool = False  # `read_into` reads straight into the room it is given, without a copy of its own
     coalesce_gap: int = 1 << 20  # bytes that are cheaper to read over than to ask for again
+    swaps: bool = False  # `update` compares and swaps, so that it needs no lock between processes; it never deletes
 
     def __init__(self, *, read_only: bool = False) -> None:
         self._read_only = read_only
@@ -231,6 +232,21 @@ class Store(ABC):
         """Remove every object whose key starts with `prefix` + "/" (all of them for "")."""
         for key in list(self.list(prefix)):
             self.delete(key)
+
+    def update(self, key: str, change: Callable[[Buffer | None], Buffer | None], *, timeout: float = 60.0) -> None:
+        """Put what `change` makes of the object (None for an absent one), with no other update of it in between.
+
+        Where `change` gives None, the object is deleted; a store that `swaps` may call it repeatedly and is not to be
+        given None, since few services delete under a condition. LockTimeoutError after `timeout` seconds;
+        ConflictError where others are quicker again and again; StoreWriteError where the store cannot keep writers in
+        other processes apart.
+        """
+        with self.lock(key, timeout=timeout):
+            value = change(self.get(key))
+            if value is None:
+                self.delete(key)
+            else:
+                self.set(key, value)
 
     def lock(self, key: str, *, timeout: float = 60.0) -> AbstractContextManager[None]:
         """Mutual exclusion of partial writes to `key`, as far as this store can give it (at least the threads

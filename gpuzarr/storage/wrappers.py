@@ -27,6 +27,7 @@ class WrapperStore(Store):
         self.supports_listing = store.supports_listing
         self.reads_into = store.reads_into
         self.coalesce_gap = store.coalesce_gap
+        self.swaps = store.swaps
 
     def __str__(self) -> str:
         return str(self._store)
@@ -89,6 +90,13 @@ class WrapperStore(Store):
     def delete_prefix(self, prefix: str) -> None:
         self.check_writable(prefix)
         self._store.delete_prefix(prefix)
+
+    def update(self, key: str, change: Callable[[Buffer | None], Buffer | None], *, timeout: float = 60.0) -> None:
+        self.check_writable(key)
+        if self.swaps:
+            self._store.update(key, change, timeout=timeout)
+        else:  # by this store's own `get` and `set`, which a subclass may have replaced
+            super().update(key, change, timeout=timeout)
 
     def lock(self, key: str, *, timeout: float = 60.0) -> AbstractContextManager[None]:
         self.check_writable(key)
@@ -185,6 +193,14 @@ class WatchingStore(WrapperStore):
             lambda done: _nbytes(value) if done else 0,
             lambda: super(WatchingStore, self).set_if_absent(key, value),
         )
+
+    def update(self, key: str, change: Callable[[Buffer | None], Buffer | None], *, timeout: float = 60.0) -> None:
+        if self.swaps:
+            self._watch(
+                "update", [key], _nothing, lambda: super(WatchingStore, self).update(key, change, timeout=timeout)
+            )
+        else:
+            super().update(key, change, timeout=timeout)
 
     def delete(self, key: str) -> None:
         self._watch("delete", [key], _nothing, lambda: super(WatchingStore, self).delete(key))
