@@ -40,7 +40,7 @@ from gpuzarr.selection import (
 from gpuzarr.storage.contract import Store
 from gpuzarr.stored import StoredArray
 from gpuzarr.survey import Count, check_chunks, chunks_initialized, stored_bytes
-from gpuzarr.values import broadcast, host_values
+from gpuzarr.values import broadcast, check_fits, host_values
 from gpuzarr.write import write
 
 
@@ -160,6 +160,7 @@ class Array(ArrayFacts):
         shape = selection.shape
         if out is not None and tuple(out.shape) != shape:
             raise SelectionError(f"out has shape {tuple(out.shape)}, the selection {shape}")
+        check_fits(selection.shape, self._dtype)
         direct = out is not None and fields is None and isinstance(selection, Box)
         if isinstance(selection, Box):
             result = out if direct else self.device.empty(shape, self._dtype, self.config.order)

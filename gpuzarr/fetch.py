@@ -15,9 +15,16 @@ import numpy as np
 from gpuzarr.codecs.engines.memory import size_of
 from gpuzarr.devices import Lane
 from gpuzarr.errors import ObjectChangedError
-from gpuzarr.storage.contract import Span, Store, byte_view
+from gpuzarr.storage.contract import Span, Store, byte_view, check_limit
 
 MOST_ROOM = 64 << 20  # bytes for encoded chunks; objects that may be larger (such as strings) get memory of their own
+
+
+def most_encoded(limit: int) -> int:
+    """The most bytes that are read of a chunk that an encoder makes no larger than `limit`. One beyond `limit` is legal
+    (members that hold nothing, long headers), though no encoder that we know writes it; the decoder bounds what
+    comes of it."""
+    return limit + min(3 * limit, MOST_ROOM) + (64 << 10)
 
 
 class Encoded(NamedTuple):
@@ -39,9 +46,10 @@ def nothing(rows: int) -> Encoded:
 
 
 def fetch_objects(store: Store, keys: Sequence[str], limit: int, lane: Lane) -> Encoded:
-    """Whole objects, each usually of at most `limit` bytes. The keys are joined from a checked path and integers."""
+    """Whole objects, each usually of at most `limit` bytes; LimitError for one far beyond. The keys are joined from a
+    checked path and integers."""
     if not store.reads_into or limit * len(keys) > MOST_ROOM:
-        found = store.get_many(keys)
+        found = store.get_many(keys, limit=most_encoded(limit))
         return Encoded(found, [0 if data is None else size_of(data) for data in found], None, 0)
     room, start = lane.room(limit * len(keys))
     sizes = store.read_into(keys, room, limit, checked=True)
@@ -51,12 +59,11 @@ def fetch_objects(store: Store, keys: Sequence[str], limit: int, lane: Lane) -> 
 
 
 def _fetched(store: Store, keys: Sequence[str], limit: int, sizes: list[int | None], start: int, room: Any) -> Encoded:
-    """The columns where some objects are absent or larger than their place. A larger one is legal, though no
-    encoder that we know writes it; the decoder bounds what comes of it."""
+    """The columns where some objects are absent or larger than their place."""
     sources: list[Any] = []
     for i, size in enumerate(sizes):
         if size is not None and size > limit:
-            sources.append(store.get(keys[i], limit=max(limit, MOST_ROOM)))
+            sources.append(store.get(keys[i], limit=most_encoded(limit)))
         else:
             sources.append(None if size is None else start + i * limit)
     fetched = [0 if s is None else n if type(s) is int else size_of(s) for s, n in zip(sources, sizes, strict=True)]
@@ -64,12 +71,21 @@ def _fetched(store: Store, keys: Sequence[str], limit: int, sizes: list[int | No
 
 
 def fetch_ranges(
-    store: Store, key: str, version: Hashable, starts: np.ndarray[Any, Any], sizes: np.ndarray[Any, Any], lane: Lane
+    store: Store,
+    key: str,
+    version: Hashable,
+    starts: np.ndarray[Any, Any],
+    sizes: np.ndarray[Any, Any],
+    limit: int,
+    lane: Lane,
 ) -> Encoded:
-    """Byte ranges of one object, ascending by start (-1 for no chunk); neighbours are read together.
+    """Byte ranges of one object, ascending by start (-1 for no chunk), each usually of at most `limit` bytes;
+    neighbours are read together.
 
-    Raises ObjectChangedError where the object is no longer in the state `version`.
+    Raises LimitError for a range far beyond `limit`, and ObjectChangedError where the object is no longer in the state
+    `version`.
     """
+    check_limit(key, int(sizes.max(initial=0)), most_encoded(limit))
     if starts.size == 1 and starts[0] >= 0:  # one small read should cost no more than it must
         start, size = int(starts[0]), int(sizes[0])
         room, base = lane.room(size)
@@ -80,6 +96,8 @@ def fetch_ranges(
     low = starts[absent:]
     ends = low + sizes[absent:]
     spans, first = _together(low, ends, store.coalesce_gap)
+    if sum(stop - start for start, stop in spans) > MOST_ROOM + 4 * int(sizes.sum()):
+        spans, first = _together(low, ends, 0)  # mostly gaps, which are not worth their memory
     lengths = np.array([stop - start for start, stop in spans], np.int64)
     room, base = lane.room(int(lengths.sum()))
     places = np.cumsum(lengths) - lengths  # where each span begins in the room

@@ -24,7 +24,7 @@ from gpuzarr.errors import (
 )
 from gpuzarr.metadata.consolidated import build, subtree
 from gpuzarr.metadata.consolidated import parse_v2 as consolidated_from_v2
-from gpuzarr.metadata.documents import parse_document
+from gpuzarr.metadata.documents import MAX_DOCUMENT_BYTES, parse_document
 from gpuzarr.metadata.model import ArrayMetadata, GroupMetadata, Node
 from gpuzarr.metadata.v2 import array_from_v2, group_from_v2
 from gpuzarr.metadata.v3 import node_from_v3
@@ -91,7 +91,7 @@ def read_node(
     check_format(zarr_format)
     if zarr_format != 2:
         key = join(path, "zarr.json")
-        data = store.get(key)
+        data = store.get(key, limit=MAX_DOCUMENT_BYTES)
         if data is not None:
             return _consolidated(_node_v3(data, key), path, use_consolidated)
         if zarr_format == 3:
@@ -99,12 +99,17 @@ def read_node(
     zmetadata = use_consolidated if isinstance(use_consolidated, str) else ".zmetadata"
     names = [".zarray", ".zgroup", ".zattrs", *([] if use_consolidated is False else [zmetadata])]
     keys = [join(path, name) for name in names]
-    found = store.get_many(keys)
+    found = _documents(store, keys)
     node = _node_v2(found, keys)
     if isinstance(node, GroupMetadata) and len(found) > 3 and found[3] is not None:
         document = parse_document(bytes(found[3]), key=keys[3])
         node = node.with_consolidated(subtree(consolidated_from_v2(document, key=keys[3]), ""))
     return None if node is None else _consolidated(node, path, use_consolidated)
+
+
+def _documents(store: Store, keys: Sequence[str]) -> list[Buffer | None]:
+    """Documents, None for absent ones. LimitError for one that is too long to be read."""
+    return store.get_many(keys, limit=MAX_DOCUMENT_BYTES)
 
 
 def _node_v3(data: Buffer, key: str) -> Node:
@@ -164,7 +169,7 @@ def describe(store: Store, path: str) -> str:
 
 def kinds_at(store: Store, path: str) -> list[tuple[Literal["array", "group"], ZarrFormat]]:
     """Kind and format of every node document at `path`; several where formats are mixed."""
-    v3, zarray, zgroup = store.get_many([join(path, name) for name in _NODE_DOCUMENTS])
+    v3, zarray, zgroup = _documents(store, [join(path, name) for name in _NODE_DOCUMENTS])
     found: list[tuple[Literal["array", "group"], ZarrFormat]] = []
     if v3 is not None:
         node = _node_v3(v3, join(path, "zarr.json"))
@@ -267,7 +272,7 @@ def _missing_parents(store: Store, path: str, zarr_format: int) -> list[str]:
     if not above:
         return []
     names = ("zarr.json", ".zarray", ".zgroup")
-    found = store.get_many([join(parent, name) for parent in above for name in names])
+    found = _documents(store, [join(parent, name) for parent in above for name in names])
     missing = []
     for i, parent in enumerate(above):
         v3, zarray, zgroup = found[3 * i : 3 * i + 3]
@@ -306,7 +311,7 @@ def children(store: Store, path: str, zarr_format: int) -> Iterator[tuple[str, N
     for start in range(0, len(names), _BATCH):
         batch = names[start : start + _BATCH]
         keys = [f"{join(path, name)}/{document}" for name in batch for document in wanted]
-        found = store.get_many(keys)
+        found = _documents(store, keys)
         for i, name in enumerate(batch):
             span = slice(i * len(wanted), (i + 1) * len(wanted))
             if zarr_format == 2:

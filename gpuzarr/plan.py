@@ -19,6 +19,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from gpuzarr.errors import LimitError
 from gpuzarr.grid import AxisGrid, RectilinearGrid, RegularGrid
 from gpuzarr.selection import Box, Coordinates, Points, Selection, Span
 
@@ -27,6 +28,7 @@ Rows = Sequence[int]  # numbers of rows of a plan
 Index = Any  # a slice, an integer or an integer array: what NumPy takes for one axis
 
 _FIRST = np.zeros(1, np.int64)
+MOST_PARTS = 1 << 25  # chunks along one axis of a selection: what stands in a store must not make a plan of any size
 _MANY = 48  # from about here on, computing an axis with NumPy is quicker than a loop
 
 
@@ -104,6 +106,8 @@ def _span_parts(axis: AxisGrid, span: Span) -> AxisParts:
             [count == min(high, axis.size) - low],
             False,
         )
+    if min(count, last - first + 1) > MOST_PARTS:
+        raise LimitError(f"the selection takes more than {MOST_PARTS} chunks along one axis; select less at a time")
     if axis.uniform is not None and last - first >= _MANY:
         return _uniform_parts(axis.uniform, axis.size, span, first, last)
     parts = AxisParts([], [], [], [], [], False)
@@ -131,13 +135,11 @@ def _append(
 
 
 def _uniform_parts(length: int, size: int, span: Span, first: int, last: int) -> AxisParts:
-    chunk = np.arange(first, last + 1)
+    sparse = span.step > length  # chunks between two selected elements drop out
+    chunk = (span.start + np.arange(span.count) * span.step) // length if sparse else np.arange(first, last + 1)
     low = chunk * length
     begin = np.maximum(-((span.start - low) // span.step), 0)  # first selected number at or after the chunk's start
-    end = np.minimum(-((span.start - low - length) // span.step), span.count)
-    if span.step > length:  # chunks between two selected elements drop out
-        keep = end > begin
-        chunk, low, begin, end = chunk[keep], low[keep], begin[keep], end[keep]
+    end = np.append(begin[1:], span.count)
     taken = end - begin
     offset = span.start + begin * span.step - low
     stop = offset + (taken - 1) * span.step + 1
@@ -146,7 +148,7 @@ def _uniform_parts(length: int, size: int, span: Span, first: int, last: int) ->
         [slice(a, b, span.step) for a, b in zip(offset.tolist(), stop.tolist(), strict=True)],
         [slice(a, b) for a, b in zip(begin.tolist(), end.tolist(), strict=True)],
         (taken == length).tolist(),
-        (taken == np.minimum(low + length, size) - low).tolist(),
+        (taken == np.minimum(length, size - low)).tolist(),
         False,
     )
 

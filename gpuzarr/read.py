@@ -158,7 +158,8 @@ class _Shard:
             if located.starts is None or located.sizes is None:
                 return nothing(len(rows))
             starts, sizes = located.starts[part][rows], located.sizes[part][rows]
-            return fetch_ranges(self.stored.store, self.key, located.version, starts, sizes, lane)
+            limit = self.stored.inner_chain.encoded_limit
+            return fetch_ranges(self.stored.store, self.key, located.version, starts, sizes, limit, lane)
 
         def name(i: int) -> str:
             return f"{self.key}, inner chunk {wave.coords[i]}"
@@ -177,7 +178,8 @@ class _Shard:
         places = np.where(starts < 0, -1, starts + parts.starts)
         if len(parts.starts) > 1 and (places[1:] < places[:-1]).any():  # chunks that share their bytes
             return False
-        encoded = fetch_ranges(self.stored.store, self.key, located.version, places, np.array(parts.sizes), lane)
+        wanted = np.array(parts.sizes)
+        encoded = fetch_ranges(self.stored.store, self.key, located.version, places, wanted, spec.nbytes or 0, lane)
         pieces.place(encoded, parts, wave, spec, dest, self.stored.fill)
         return True
 

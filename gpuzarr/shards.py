@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from gpuzarr.codecs.sharding_indexed import ShardingCodec
-from gpuzarr.errors import CorruptChunkError, CorruptShardError, ShortReadError
+from gpuzarr.errors import CorruptChunkError, CorruptShardError, LimitError, ShortReadError
 from gpuzarr.storage.contract import Pieces, Span
 from gpuzarr.stored import StoredArray
 
@@ -47,7 +47,7 @@ def linear(stored: StoredArray, coords: tuple[int, ...], places: list[np.ndarray
 
 
 def read_index(stored: StoredArray, key: str, coords: tuple[int, ...]) -> ShardIndex | None:
-    """The shard's index, None where there is no shard. Raises CorruptShardError, ChecksumError."""
+    """The shard's index, None where there is no shard. Raises CorruptShardError, ChecksumError, LimitError."""
     sharding = stored.sharding
     assert sharding is not None
     kept = stored.shard_indexes.get(key)
@@ -55,6 +55,13 @@ def read_index(stored: StoredArray, key: str, coords: tuple[int, ...]) -> ShardI
         return kept  # type: ignore[no-any-return]
     counts = inner_counts(stored, coords)
     nbytes = sharding.index_size(counts)
+    if nbytes > stored.ceiling:
+        if not stored.store.exists(key):
+            return None
+        raise LimitError(
+            f"the index of shard {key!r} has {nbytes} bytes, more than the {stored.ceiling} of the option"
+            " 'array.max_chunk_bytes'"
+        )
     at_end = sharding.index_location == "end"
     try:
         pieces = stored.store.get_ranges(key, [Span(-nbytes, None) if at_end else Span(0, nbytes)])

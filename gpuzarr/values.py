@@ -2,11 +2,21 @@
 
 from __future__ import annotations
 
+from math import prod
 from typing import Any
 
 import numpy as np
 
 from gpuzarr.devices import Device
+from gpuzarr.errors import LimitError
+
+ADDRESSABLE = 1 << 47  # bytes that a process can have
+
+
+def check_fits(shape: tuple[int, ...], dtype: np.dtype[Any]) -> None:
+    """LimitError where no machine could hold an array like this, whatever its memory."""
+    if prod(shape) * max(1, dtype.itemsize) > ADDRESSABLE:
+        raise LimitError(f"a selection of shape {shape} does not fit into memory; select less at a time")
 
 
 def broadcast(source: np.ndarray[Any, Any], shape: tuple[int, ...]) -> np.ndarray[Any, Any]:

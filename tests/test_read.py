@@ -236,7 +236,7 @@ class Failing(CountingStore):
             raise StoreReadError(f"{key}: no such luck")
         return super().get(key, **more)
 
-    def get_many(self, keys: Sequence[str], room: Any = None) -> Any:
+    def get_many(self, keys: Sequence[str], room: Any = None, *, limit: int | None = None) -> Any:
         return [self.get(key) for key in keys]
 
 

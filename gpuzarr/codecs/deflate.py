@@ -8,6 +8,7 @@ from typing import Any, cast
 
 from gpuzarr.codecs.contract import Decoder
 from gpuzarr.codecs.engines.memory import memory_at, octets
+from gpuzarr.codecs.members import decode_members
 from gpuzarr.errors import CorruptChunkError
 
 GZIP, ZLIB = 31, 15  # zlib's `wbits` for the two wrappings
@@ -34,27 +35,10 @@ else:
 
 
 def inflate(data: Any, limit: int, wbits: int, codec: str) -> bytes:
-    """Decode to at most `limit` bytes. gzip may have several members; bytes behind a zlib stream are damage."""
-    pieces: list[bytes] = []
-    got = 0
-    rest: Any = data
+    """Decode to at most `limit` bytes. gzip may have several members, and zeros behind them; bytes behind a zlib
+    stream are damage."""
     try:
-        while True:
-            stream = open_stream(wbits)
-            # One byte more than may come: a stream that fills it is too long, and a stream that is just right
-            # has room to read on to its end mark.
-            piece = stream.decompress(rest, limit - got + 1)
-            pieces.append(piece)
-            got += len(piece)
-            if got > limit:
-                raise CorruptChunkError("decodes to more bytes than expected", codec=codec, expected=limit)
-            if not stream.eof:
-                raise CorruptChunkError(f"the stream is cut short after {got} decoded bytes", codec=codec)
-            rest = stream.unused_data
-            if not rest or (wbits == GZIP and not rest.strip(b"\0")):  # gzip allows zero padding at the end
-                return pieces[0] if len(pieces) == 1 else b"".join(pieces)
-            if wbits != GZIP:
-                raise CorruptChunkError(f"{len(rest)} bytes behind the stream", codec=codec)
+        return decode_members(data, limit, lambda: open_stream(wbits), codec, one=wbits != GZIP, padded=wbits == GZIP)
     except ERRORS as error:
         raise CorruptChunkError(str(error), codec=codec, expected=f"{limit} bytes") from error
 

@@ -18,7 +18,7 @@ import numpy as np
 
 from gpuzarr.errors import DataTypeValidationError
 
-MAX_ITEM_BYTES = 2**31 - 1  # NumPy's own limit for the size of an element
+MAX_ITEM_BYTES = 64 << 20  # of one element, since its fill value is held by whoever opens the array
 
 
 @dataclass(frozen=True)

@@ -167,13 +167,15 @@ class ZarrPythonStore(Store):
         raise kind(f"cannot {verb} {key!r} in {self}: {error!r}") from error
 
     def get(self, key: str, *, limit: int | None = None) -> bytes | None:
-        value = self.get_many([key])[0]
-        if value is not None:
-            check_limit(key, len(value), limit)
-        return value
+        return self.get_many([key], limit=limit)[0]
 
-    def get_many(self, keys: Sequence[str], room: bytearray | None = None) -> builtins.list[bytes | None]:
-        return self._get_all([validate_key(key) for key in keys], [None] * len(keys))
+    def get_many(
+        self, keys: Sequence[str], room: bytearray | None = None, *, limit: int | None = None
+    ) -> builtins.list[bytes | None]:
+        found = self._get_all([validate_key(key) for key in keys], [None] * len(keys))
+        for key, value in zip(keys, found, strict=True):
+            check_limit(key, 0 if value is None else len(value), limit)
+        return found
 
     def _get_all(self, keys: Sequence[str], ranges: Sequence[Any]) -> builtins.list[bytes | None]:
         types = _types_of(self._store)

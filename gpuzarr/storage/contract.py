@@ -62,7 +62,7 @@ def byte_view(value: Any) -> memoryview:
 def check_limit(key: str, size: int, limit: int | None) -> None:
     """Raise LimitError where an object is larger than the caller takes."""
     if limit is not None and size > limit:
-        raise LimitError(f"object {key!r} has {size} bytes; at most {limit} are taken here")
+        raise LimitError(f"object {key!r} has {size} bytes; at most {limit} are read here")
 
 
 def resolve_spans(key: str, spans: Sequence[Span], size: int) -> list[tuple[int, int]]:
@@ -145,15 +145,18 @@ class Store(ABC):
     def get(self, key: str, *, limit: int | None = None) -> Buffer | None:
         """The whole object, or None where the key is absent. LimitError where it has more than `limit` bytes."""
 
-    def get_many(self, keys: Sequence[str], room: bytearray | None = None) -> list[Buffer | None]:
-        """Whole objects, None for absent keys, in the order of `keys`.
+    def get_many(
+        self, keys: Sequence[str], room: bytearray | None = None, *, limit: int | None = None
+    ) -> list[Buffer | None]:
+        """Whole objects, None for absent keys, in the order of `keys`. LimitError where one has more than `limit`
+        bytes.
 
         `room` is scratch memory of the calling thread: a store may put the bytes there and return views of it,
         which are valid until the caller uses `room` again. A store that talks to a network runs the requests
         concurrently.
         """
         get = self.get
-        return [get(key) for key in keys]
+        return [get(key, limit=limit) for key in keys]
 
     def read_into(self, keys: Sequence[str], room: Buffer, stride: int, *, checked: bool = False) -> list[int | None]:
         """Read whole objects into `room` (writable, 1-D, uint8), object i at `room[i * stride:]`.

@@ -116,13 +116,15 @@ class FsspecStore(Store):
     # ---- reading
 
     def get(self, key: str, *, limit: int | None = None) -> bytes | None:
-        value = self.get_many([key])[0]
-        if value is not None:
-            check_limit(key, len(value), limit)
-        return value
+        return self.get_many([key], limit=limit)[0]
 
-    def get_many(self, keys: Sequence[str], room: bytearray | None = None) -> builtins.list[bytes | None]:
-        return self._cat(keys, [None] * len(keys), [None] * len(keys))
+    def get_many(
+        self, keys: Sequence[str], room: bytearray | None = None, *, limit: int | None = None
+    ) -> builtins.list[bytes | None]:
+        found = self._cat(keys, [None] * len(keys), [None] * len(keys))
+        for key, value in zip(keys, found, strict=True):
+            check_limit(key, 0 if value is None else len(value), limit)
+        return found
 
     def _cat(
         self, keys: Sequence[str], starts: Sequence[int | None], stops: Sequence[int | None]

@@ -134,17 +134,22 @@ class LocalStore(Store):
             check_limit(key, total, limit)
         return b"".join(parts)
 
-    def get_many(self, keys: Sequence[str], room: bytearray | None = None) -> builtins.list[Buffer | None]:
+    def get_many(
+        self, keys: Sequence[str], room: bytearray | None = None, *, limit: int | None = None
+    ) -> builtins.list[Buffer | None]:
         stride = len(room) // len(keys) if room and keys else 0
         if not stride:
-            return [self.get(key) for key in keys]
+            return [self.get(key, limit=limit) for key in keys]
         view = memoryview(room or b"")
         found: list[Buffer | None] = []
         for i, size in enumerate(self.read_into(keys, view, stride)):
             if size is None:
                 found.append(None)
+            elif size <= stride:
+                check_limit(keys[i], size, limit)
+                found.append(view[i * stride : i * stride + size])
             else:
-                found.append(view[i * stride : i * stride + size] if size <= stride else self.get(keys[i]))
+                found.append(self.get(keys[i], limit=limit))
         return found
 
     def read_into(

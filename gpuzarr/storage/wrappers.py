@@ -51,8 +51,10 @@ class WrapperStore(Store):
     def get(self, key: str, *, limit: int | None = None) -> Buffer | None:
         return self._store.get(key, limit=limit)
 
-    def get_many(self, keys: Sequence[str], room: bytearray | None = None) -> builtins.list[Buffer | None]:
-        return self._store.get_many(keys, room)
+    def get_many(
+        self, keys: Sequence[str], room: bytearray | None = None, *, limit: int | None = None
+    ) -> builtins.list[Buffer | None]:
+        return self._store.get_many(keys, room, limit=limit)
 
     def read_into(
         self, keys: Sequence[str], room: Buffer, stride: int, *, checked: bool = False
@@ -144,10 +146,13 @@ class WatchingStore(WrapperStore):
     def get(self, key: str, *, limit: int | None = None) -> Buffer | None:
         return self._watch("get", [key], _nbytes, lambda: super(WatchingStore, self).get(key, limit=limit))
 
-    def get_many(self, keys: Sequence[str], room: bytearray | None = None) -> builtins.list[Buffer | None]:
-        return self._watch(
-            "get", keys, lambda found: sum(map(_nbytes, found)), lambda: super(WatchingStore, self).get_many(keys, room)
-        )
+    def get_many(
+        self, keys: Sequence[str], room: bytearray | None = None, *, limit: int | None = None
+    ) -> builtins.list[Buffer | None]:
+        def run() -> builtins.list[Buffer | None]:
+            return super(WatchingStore, self).get_many(keys, room, limit=limit)
+
+        return self._watch("get", keys, lambda found: sum(map(_nbytes, found)), run)
 
     def read_into(
         self, keys: Sequence[str], room: Buffer, stride: int, *, checked: bool = False

@@ -131,6 +131,10 @@ class StoreContract:
         assert bytes(filled.get("foo/c/0/0", limit=6)) == b"abcdef"
         with pytest.raises(LimitError, match=r"foo/c/0/0.* 6 bytes"):
             filled.get("foo/c/0/0", limit=5)
+        for room in (None, bytearray(100)):
+            assert filled.get_many(["none", "foobar/c/0", "foo/c/0/0"], room, limit=6)[2] == b"abcdef"
+            with pytest.raises(LimitError, match=r"foo/c/0/0.* 6 bytes"):
+                filled.get_many(["none", "foobar/c/0", "foo/c/0/0"], room, limit=5)
 
     # ---- many at once
 

@@ -16,16 +16,17 @@ from typing import Any, Self
 import numpy as np
 
 from gpuzarr.codecs.blosc import CNAMES, SHUFFLES, BloscCodec
-from gpuzarr.codecs.contract import BytesBytesCodec, ChunkSpec, Decoder
+from gpuzarr.codecs.contract import BytesBytesCodec, ChunkSpec, Decoder, is_integer
 from gpuzarr.codecs.deflate import ZLIB, inflate, inflater
 from gpuzarr.codecs.engines import cpu
 from gpuzarr.codecs.engines.memory import Buffer, byte_view, bytes_at, octets, size_of
 from gpuzarr.codecs.gzip import GzipCodec
+from gpuzarr.codecs.members import decode_members
 from gpuzarr.codecs.numcodecs.base import PREFIX, Numcodec
 from gpuzarr.codecs.zstd import ZstdCodec
 from gpuzarr.errors import CorruptChunkError, MetadataError
 
-LZMA_MEMORY = 1 << 30  # bytes that an lzma stream may ask the decoder to set aside; level 9 needs 65 MiB
+LZMA_MEMORY = 256 << 20  # bytes that an lzma stream may ask the decoder to set aside; level 9 needs 65 MiB
 
 
 class _Delegating(Numcodec, BytesBytesCodec):
@@ -168,27 +169,7 @@ class _Streams(Numcodec, BytesBytesCodec):
         target[:] = octets(decoded)
 
     def decode(self, data: Buffer, limit: int) -> Buffer:
-        return self.safely(self._decode, octets(data).tobytes(), limit)
-
-    def _decode(self, rest: bytes, limit: int) -> bytes:
-        open_stream, pieces, got = self.opener(), [], 0
-        while True:
-            stream = open_stream()
-            piece = stream.decompress(rest, limit - got + 1)
-            while not stream.eof and not stream.needs_input and got + len(piece) <= limit:
-                more = stream.decompress(b"", limit - got - len(piece) + 1)
-                if not more:
-                    break
-                piece += more
-            got += len(piece)
-            pieces.append(piece)
-            if got > limit:
-                raise CorruptChunkError("decodes to more bytes than expected", codec=self.name, expected=limit)
-            if not stream.eof:
-                raise CorruptChunkError("the stream is cut short", codec=self.name, expected=limit, got=got)
-            rest = stream.unused_data
-            if not rest:
-                return b"".join(pieces)
+        return self.safely(decode_members, data, limit, self.opener(), self.name)
 
 
 class BZ2(_Streams):
@@ -217,9 +198,13 @@ class LZMA(_Streams):
         if filters is not None and not isinstance(filters, list | tuple):
             raise MetadataError(f"codec {self.name!r}: filters is a list, not {filters!r}")
         self.filters = None if filters is None else list(filters)
+        for step in self.filters or ():
+            # The decoder of a raw stream takes no limit: its dictionary is as large as the metadata say.
+            if not isinstance(step, dict) or not is_integer(step.get("dict_size", 0), 0, LZMA_MEMORY):
+                raise MetadataError(f"codec {self.name!r}: a filter has a dict_size up to {LZMA_MEMORY}, not {step!r}")
 
     def opener(self) -> Callable[[], Any]:
-        if self.format == lzma.FORMAT_RAW:  # takes no limit; its dictionary size stands in the metadata
+        if self.format == lzma.FORMAT_RAW:
             return lambda: lzma.LZMADecompressor(lzma.FORMAT_RAW, filters=self.filters)
         return lambda: lzma.LZMADecompressor(self.format, memlimit=LZMA_MEMORY)
 
