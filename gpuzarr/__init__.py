@@ -32,6 +32,7 @@ from gpuzarr.api import (
     zeros_like,
 )
 from gpuzarr.array import Array
+from gpuzarr.devices import device
 from gpuzarr.group import Group
 from gpuzarr.metadata import ArrayMetadata, GroupMetadata
 from gpuzarr.options import config
@@ -78,6 +79,7 @@ __all__ = [
     "create_array",
     "create_group",
     "create_hierarchy",
+    "device",
     "empty",
     "empty_like",
     "errors",

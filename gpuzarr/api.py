@@ -1,8 +1,8 @@
 """The functions of `import gpuzarr as zarr`, with the signatures of zarr-python 3.
 
-Beside zarr-python's arguments, every function that gives an array or a group takes `device` ("cpu" by default),
-`synchronizer` (what keeps writers of one chunk apart), `chunk_store` (where the chunks lie, if elsewhere) and
-`cache_bytes` (of decoded chunks that an open array keeps; 0 is none).
+Beside zarr-python's arguments, every function that gives an array or a group takes `device` (by default what
+`with gpuzarr.device(...)` says, or "cpu"), `synchronizer` (what keeps writers of one chunk apart), `chunk_store`
+(where the chunks lie, if elsewhere) and `cache_bytes` (of decoded chunks that an open array keeps; 0 is none).
 
 `store` is a path, a URL, a mapping, a store of ours, of zarr-python, of fsspec or of obstore, or None for memory.
 """
@@ -396,13 +396,17 @@ def create_group(
 
 
 def create_hierarchy(
-    *, store: Store, nodes: Mapping[str, Node], overwrite: bool = False
+    *, store: Store, nodes: Mapping[str, Node], overwrite: bool = False, **handle: Any
 ) -> Iterator[tuple[str, Array | Group]]:
     """Make several nodes (metadata by path), with the groups above them; yields each path and node."""
     place, prefix = place_of(store)
+    opened = handle_of(handle)
+    if handle:
+        raise TypeError(f"create_hierarchy takes no {', '.join(sorted(handle))}")
     full = {f"{prefix}/{path}" if prefix else path: node for path, node in nodes.items()}
     for path, node in make_nodes(place, full, overwrite=overwrite):
-        yield path, Array(place, path, node) if isinstance(node, ArrayMetadata) else Group(place, path, node)
+        kind: Any = Array if isinstance(node, ArrayMetadata) else Group
+        yield path, kind(place, path, node, **opened)
 
 
 def consolidate_metadata(
@@ -412,7 +416,7 @@ def consolidate_metadata(
 
     They are as of now: do it again after changes. An array has nothing to consolidate, and is returned as it is.
     """
-    storage_options = more.pop("storage_options", None)
+    storage_options, handle = more.pop("storage_options", None), handle_of(more)
     if more.pop("metadata_key", ".zmetadata") != ".zmetadata" or more:
         raise TypeError("consolidated metadata of Zarr format 2 are written at .zmetadata, those of 3 in zarr.json")
     place = place_of(store, path, mode="r+", storage_options=storage_options)
@@ -420,9 +424,9 @@ def consolidate_metadata(
     if node is None:
         raise not_found(*place, "group", zarr_format)
     if isinstance(node, ArrayMetadata):
-        return Array(*place, node)
+        return Array(*place, node, **handle)
     place[0].check_writable(".zmetadata" if node.zarr_format == 2 else "zarr.json")
-    return Group(*place, consolidate(*place, node))
+    return Group(*place, consolidate(*place, node), **handle)
 
 
 def tree(grp: Any, expand: bool | None = None, level: int | None = None) -> Tree:

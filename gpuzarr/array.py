@@ -10,11 +10,13 @@ from typing import Any, Self
 import numpy as np
 
 from gpuzarr.attributes import Attributes
+from gpuzarr.bands import bands
 from gpuzarr.cache import ChunkCache
 from gpuzarr.codecs.chain import CodecChain
 from gpuzarr.devices import Device, get_device
+from gpuzarr.devices.borrowing import destination
 from gpuzarr.doors import Blocks, Lazy, LazyArray, OIndex, VIndex, everything
-from gpuzarr.errors import ArrayNotFoundError, ReadOnlyError, SelectionError
+from gpuzarr.errors import ArrayNotFoundError, ReadOnlyError
 from gpuzarr.explain import explain
 from gpuzarr.facts import ArrayConfig, ArrayFacts
 from gpuzarr.grid import RectilinearGrid
@@ -40,7 +42,7 @@ from gpuzarr.selection import (
 from gpuzarr.storage.contract import Store
 from gpuzarr.stored import StoredArray
 from gpuzarr.survey import Count, check_chunks, chunks_initialized, stored_bytes
-from gpuzarr.values import broadcast, check_fits, host_values
+from gpuzarr.values import check_fits, fitted, values_of
 from gpuzarr.write import write
 
 
@@ -155,15 +157,16 @@ class Array(ArrayFacts):
     def get_selection(self, selection: Selection, *, fields: Any = None, out: Any = None) -> Any:
         """Read a selection in normal form (`gpuzarr.selection`), into `out` where that is given.
 
-        `out` is any array of the selection's shape that the device can write to.
+        `out` is any array of the selection's shape in memory of the device: of NumPy or CuPy, or what they can take
+        without a copy (DLPack, `__cuda_array_interface__`, buffers). Raises DeviceError where it lies elsewhere or may
+        not be written to.
         """
         shape = selection.shape
-        if out is not None and tuple(out.shape) != shape:
-            raise SelectionError(f"out has shape {tuple(out.shape)}, the selection {shape}")
+        target: Any = None if out is None else destination(out, shape, self.device)
         check_fits(selection.shape, self._dtype)
         direct = out is not None and fields is None and isinstance(selection, Box)
         if isinstance(selection, Box):
-            result = out if direct else self.device.empty(shape, self._dtype, self.config.order)
+            result = target if direct else self.device.empty(shape, self._dtype, self.config.order)
             read(self._stored, selection, result[selection.to_axes])
         else:
             flat = self.device.empty((selection.count,), self._dtype)
@@ -171,9 +174,10 @@ class Array(ArrayFacts):
             result = flat.reshape(shape)
         if fields is not None:
             result = result[fields]
-        if out is None or direct:
+        if out is None:
             return result
-        out[...] = result
+        if not direct:
+            target[...] = result
         return out
 
     def get_basic_selection(self, selection: Any = Ellipsis, *, out: Any = None, fields: Any = None) -> Any:
@@ -233,14 +237,23 @@ class Array(ArrayFacts):
         if self.read_only:
             raise ReadOnlyError(f"cannot write to {self!r}: it was opened read-only")
         if fields is not None:
-            whole = self.get_selection(selection)
+            whole = self.to_device("cpu").get_selection(selection)
             whole[fields] = value
             value = whole
-        source = host_values(value, self.dtype, self.device)
+        source = fitted(values_of(value, self.dtype, self.device), selection.shape, self.device)
         if source.ndim:
-            source = broadcast(source, selection.shape)
             source = source[selection.to_axes] if isinstance(selection, Box) else source.reshape(-1)
-        write(self._stored, selection, source)
+        self._put(self._stored, selection, source)
+
+    def _put(self, stored: StoredArray, selection: Selection, source: Any) -> None:
+        """Write values that fit the selection; those of a device come to the host a wave at a time."""
+        if isinstance(source, np.ndarray):
+            write(stored, selection, source)
+        elif isinstance(selection, Box):
+            for part, places in bands(selection, stored.grid, source.dtype.itemsize, self.device.wave_bytes):
+                write(stored, part, self.device.download(source[places]))
+        else:
+            write(stored, selection, self.device.download(source))
 
     def set_basic_selection(self, selection: Any, value: Any, *, fields: Any = None) -> None:
         """Write by integers and slices."""
@@ -285,7 +298,7 @@ class Array(ArrayFacts):
         as it was.
         """
         self._check_writable("append to")
-        source = host_values(data, self.dtype, self.device)
+        source = values_of(data, self.dtype, self.device)
         if source.ndim != self.ndim:
             raise ValueError(f"data to append has {source.ndim} axes, the array {self.ndim}")
         axis = range(self.ndim)[axis]
@@ -298,7 +311,7 @@ class Array(ArrayFacts):
         spans = tuple(
             Span(start, source.shape[axis], 1) if i == axis else Span(0, s, 1) for i, s in enumerate(self.shape)
         )
-        write(self._stored_as(metadata), Box(spans, none, none), source)
+        self._put(self._stored_as(metadata), Box(spans, none, none), source)
         self._replace(metadata)
         return shape
 

@@ -246,6 +246,8 @@ def metadata_of(data: Any) -> ArrayMetadata | None:
 
 def fill(array: Array, data: Any) -> None:
     """Write all of `data` (anything with a shape that can be sliced), about COPY_BYTES at a time."""
+    if isinstance(data, Array):
+        data = data.to_device("cpu")  # the host encodes it
     if isinstance(data, np.ndarray) or not array.ndim:
         array[...] = data if isinstance(data, np.ndarray) else data[()]
         return

@@ -8,6 +8,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from gpuzarr.devices import Device
+from gpuzarr.devices.borrowing import destination
 from gpuzarr.grid import RectilinearGrid, RegularGrid
 from gpuzarr.selection import Box, Selection, Span, block, index, orthogonal, split_fields, vindex
 from gpuzarr.views import compose
@@ -154,9 +155,14 @@ class LazyArray:
         self._array.set_selection(self._selection, value)
 
     def result(self, *, out: Any = None) -> Any:
-        """Read the values: an array of the array's device."""
-        values = self._array.get_selection(self._selection, out=out)
-        return values if values.dtype == self._dtype else values.astype(self._dtype)
+        """Read the values: an array of the array's device, or `out`, which they fill."""
+        if self._dtype == self._array.dtype:
+            return self._array.get_selection(self._selection, out=out)
+        values = self._array.get_selection(self._selection).astype(self._dtype)
+        if out is None:
+            return values
+        destination(out, self.shape, self._array.device)[...] = values
+        return out
 
     def astype(self, dtype: Any) -> LazyArray:
         """The same view with values of another dtype, cast when they are read."""

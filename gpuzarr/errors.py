@@ -34,6 +34,7 @@ GpuzarrError                                  whatever gpuzarr itself finds wron
 │   ├── ObjectChangedError                    an object was replaced between two reads that must agree
 │   ├── ConflictError                         another writer was there first
 │   └── LockTimeoutError (TimeoutError)
+├── DeviceError (TypeError, ValueError)       memory that an array's device cannot use: it is elsewhere, or read-only
 └── GpuError (RuntimeError)                   the GPU, or what drives it, is absent or failed
     ├── GpuMemoryError (MemoryError)          the GPU has no room, even for one chunk
     ├── GpuContextLostError                   a fault on the GPU; this process cannot use it any more
@@ -211,6 +212,10 @@ class ConflictError(StoreError):
 
 class LockTimeoutError(StoreError, TimeoutError):
     """A lock was not free before the deadline."""
+
+
+class DeviceError(GpuzarrError, TypeError, ValueError):
+    """Memory that an array's device cannot use: it is on another device, or may not be written to."""
 
 
 class GpuError(GpuzarrError, RuntimeError):

@@ -10,6 +10,7 @@ import numpy as np
 from gpuzarr.array import Array
 from gpuzarr.attributes import Attributes, as_json
 from gpuzarr.creation import HANDLE, create, create_array, create_like, from_array
+from gpuzarr.devices import Device, chosen_device, get_device
 from gpuzarr.dtypes import parse_dtype
 from gpuzarr.errors import (
     ArrayNotFoundError,
@@ -49,7 +50,8 @@ class Group(StoredNode):
 
     Made by `gpuzarr.open_group`, `gpuzarr.create_group` and their kin. Where it was opened with consolidated
     metadata, its members are found in those, without a request; they are as they were when they were consolidated.
-    `handle` is how arrays below are opened: `device`, `synchronizer`, `chunk_store`, `cache_bytes`.
+    `handle` is how arrays below are opened: `device`, `synchronizer`, `chunk_store`, `cache_bytes`. Without a `device`
+    it is the one that `with gpuzarr.device(...)` chose when the group was opened, or else when the array is.
     """
 
     metadata: GroupMetadata
@@ -59,15 +61,20 @@ class Group(StoredNode):
         self.path = path
         self.metadata = metadata
         self._handle = {name: value for name, value in handle.items() if value is not None}
+        device = self._handle.get("device") or chosen_device()
+        if device is not None:
+            self._handle["device"] = get_device(device)
 
     @classmethod
-    def open(cls, store: Any, zarr_format: int | None = None, use_consolidated: UseConsolidated = None) -> Self:
+    def open(
+        cls, store: Any, zarr_format: int | None = None, use_consolidated: UseConsolidated = None, **handle: Any
+    ) -> Self:
         """The group at a store or a StorePath. GroupNotFoundError, ContainsArrayError."""
         place, path = open_store(store)
         metadata = read_group(place, path, zarr_format, use_consolidated=use_consolidated)
         if metadata is None:
             raise not_found(place, path, "group", zarr_format)
-        return cls(place, path, metadata)
+        return cls(place, path, metadata, **handle)
 
     @classmethod
     def from_store(
@@ -77,10 +84,11 @@ class Group(StoredNode):
         attributes: Mapping[str, Any] | None = None,
         zarr_format: int = 3,
         overwrite: bool = False,
+        **handle: Any,
     ) -> Self:
         """A new group at a store or a StorePath."""
         place, path = open_store(store)
-        return cls._make(place, path, attributes, zarr_format, overwrite=overwrite)
+        return cls._make(place, path, attributes, zarr_format, overwrite=overwrite, **handle)
 
     @classmethod
     def _make(
@@ -100,6 +108,15 @@ class Group(StoredNode):
         return cls(store, path, metadata, **handle)
 
     # ---- what it is
+
+    @property
+    def device(self) -> Device:
+        """Where arrays below would be opened now."""
+        return get_device(self._handle.get("device"))
+
+    def to_device(self, device: str | Device) -> Self:
+        """A handle on the same group whose arrays are on another device."""
+        return type(self)(self.store, self.path, self.metadata, **{**self._handle, "device": device})
 
     @property
     def synchronizer(self) -> Any:
@@ -477,7 +494,10 @@ class Group(StoredNode):
         return f"<Group {self.store_path}>"
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return (_rebuild, (type(self), self.store, self.path, self.metadata, self._handle))
+        handle = dict(self._handle)
+        if "device" in handle:
+            handle["device"] = handle["device"].name
+        return (_rebuild, (type(self), self.store, self.path, self.metadata, handle))
 
 
 def _rebuild(kind: type[Group], store: Store, path: str, metadata: GroupMetadata, handle: dict[str, Any]) -> Group:

@@ -1,4 +1,4 @@
-"""What a user assigns, as host arrays that the corridor can take."""
+"""What a user assigns, as arrays that the corridor can take: of the host, or of the array's own device."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from gpuzarr.devices import Device
+from gpuzarr.devices.borrowing import home, host_array
 from gpuzarr.errors import LimitError
 
 ADDRESSABLE = 1 << 47  # bytes that a process can have
@@ -19,8 +20,13 @@ def check_fits(shape: tuple[int, ...], dtype: np.dtype[Any]) -> None:
         raise LimitError(f"a selection of shape {shape} does not fit into memory; select less at a time")
 
 
-def broadcast(source: np.ndarray[Any, Any], shape: tuple[int, ...]) -> np.ndarray[Any, Any]:
-    """`source` with the shape of a selection. ValueError where it does not fit."""
+def fitted(source: Any, shape: tuple[int, ...], device: Device) -> Any:
+    """`source` with the shape of a selection, or without axes; what must be repeated, on the host. ValueError where it
+    does not fit."""
+    if not isinstance(source, np.ndarray) and (source.shape != shape or not shape):
+        source = device.download(source)
+    if not source.ndim:
+        return source
     while source.ndim > len(shape) and source.shape[0] == 1:  # as NumPy takes (1, 3) for (3,)
         source = source[0]
     if source.shape == shape:
@@ -46,10 +52,16 @@ def texts(source: np.ndarray[Any, Any], dtype: np.dtype[Any]) -> np.ndarray[Any,
     return np.where(missing, "", source).astype(dtype) if missing.any() else source.astype(dtype)
 
 
-def host_values(value: Any, dtype: np.dtype[Any], device: Device) -> np.ndarray[Any, Any]:
-    """What a user assigns to an array of `dtype`, as a host array; it is cast later, chunk by chunk."""
-    if device.kind == "gpu" and isinstance(value, device.xp.ndarray):
-        return device.download(value)
+def values_of(value: Any, dtype: np.dtype[Any], device: Device) -> Any:
+    """What a user assigns to an array of `dtype` on `device`, as a host array, or as an array of the device where its
+    memory is there (any library's array will do); it is cast later, chunk by chunk. Raises DeviceError for memory of
+    another device."""
+    if type(value) is not np.ndarray and home(value) is not None:
+        lent = device.borrow(value)
+        if lent is not None and device.kind == "gpu":
+            return lent
+        if not hasattr(value, "__array__"):
+            value = host_array(value)
     if not hasattr(value, "__array__"):
         if dtype.kind == "O":
             return objects(value)

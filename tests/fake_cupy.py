@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import sys
 import threading
+from contextlib import suppress
 from types import ModuleType, SimpleNamespace
 from typing import Any
 
@@ -31,9 +32,10 @@ class Stream:
 
     def __init__(self, non_blocking: bool = False) -> None:
         assert non_blocking
-        self.ptr, self.waited_for = id(self), list[Any]()
+        self.ptr, self.waited_for, self.device = id(self), list[Any](), Device.number_now()
 
     def __enter__(self) -> Stream:
+        assert self.device == Device.number_now()
         self._before = getattr(self.current, "value", None)
         self.current.value = self
         return self
@@ -59,16 +61,24 @@ class Event:
 
 
 class Device:
-    """The current device."""
+    """A GPU, and for each thread the current one."""
+
+    current = threading.local()
 
     def __init__(self, number: int) -> None:
         self.number = number
 
+    @classmethod
+    def number_now(cls) -> int:
+        return int(getattr(cls.current, "number", 0))
+
     def __enter__(self) -> Device:
+        self._before = self.number_now()
+        self.current.number = self.number
         return self
 
     def __exit__(self, *_: object) -> None:
-        pass
+        self.current.number = self._before
 
 
 class FakeCupy(ModuleType):
@@ -80,7 +90,7 @@ class FakeCupy(ModuleType):
 
     def __init__(self) -> None:
         super().__init__("cupy")
-        self.memory = EmulatedDevice()
+        self.memories: dict[int, EmulatedDevice] = {}
         self.fails: int | None = None
         self.full = self.freed = 0
         self.broken_kernels = False
@@ -105,8 +115,27 @@ class FakeCupy(ModuleType):
             alloc_pinned_memory=lambda n: bytearray(n),
         )
 
+    @property
+    def memory(self) -> EmulatedDevice:
+        """Of the current GPU."""
+        return self.memories.setdefault(Device.number_now(), EmulatedDevice())
+
+    def number_of(self, array: EmulatedArray) -> int:
+        return next(number for number, memory in self.memories.items() if memory is array._owner)
+
     def __getattr__(self, name: str) -> Any:
         return getattr(self.memory.xp, name)
+
+    def asarray(self, value: Any) -> EmulatedArray:
+        """Of a host array, or of what tells of this GPU's memory or another one's."""
+        if not hasattr(value, "__cuda_array_interface__"):
+            return self.memory.xp.asarray(value)  # type: ignore[no-any-return]
+        at = value.__cuda_array_interface__["data"][0]
+        for memory in self.memories.values():
+            with suppress(ValueError):
+                memory.room_at(at)
+                return memory._interfaced(value)
+        raise ValueError(f"{at:#x} is in no GPU's memory")
 
     def _count(self) -> int:
         if self.devices == 0:
@@ -120,7 +149,7 @@ class FakeCupy(ModuleType):
     def _copy(self, to: int, begin: int, nbytes: int, kind: int, stream: int) -> None:
         if self.fails is not None:
             raise FakeError(self.fails)
-        assert self.memory.room_at(to if kind == 1 else begin) >= nbytes
+        assert self.memory.room_at(to if kind == 1 else begin) >= nbytes  # of the current GPU
         ctypes.memmove(to, begin, nbytes)
 
     def empty(self, *args: Any, **kwargs: Any) -> EmulatedArray:
@@ -160,6 +189,9 @@ def install(monkeypatch: pytest.MonkeyPatch, *, devices: int = 1) -> FakeCupy:
     monkeypatch.setitem(sys.modules, "cupy", fake)
     data = property(lambda a: SimpleNamespace(ptr=a._host.ctypes.data))
     monkeypatch.setattr(EmulatedArray, "data", data, raising=False)
-    monkeypatch.setattr(EmulatedArray, "device", SimpleNamespace(id=0), raising=False)
+    device = property(lambda a: SimpleNamespace(id=fake.number_of(a)))
+    monkeypatch.setattr(EmulatedArray, "device", device, raising=False)
+    monkeypatch.setattr(EmulatedArray, "__dlpack_device__", lambda a: (2, fake.number_of(a)))
+    monkeypatch.setattr(cuda.CudaDevice, "nvcomp_kind", "emulated")
     monkeypatch.setattr(cuda, "why_not", getattr(cuda.why_not, "__wrapped__", cuda.why_not))
     return fake

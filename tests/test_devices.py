@@ -258,9 +258,9 @@ def test_device_arrays_are_copied_by_asking(xp: Any) -> None:
 
 @pytest.mark.parametrize("dtype", ["S3", "U2", "M8[s]", ">f4", [("a", "i4")], object, np.longdouble])
 def test_gpus_do_not_have_every_dtype(dtype: Any, xp: Any) -> None:
-    with pytest.raises(ValueError, match="unsupported dtype"):
+    with pytest.raises(ValueError, match="has no elements of"):
         xp.empty(3, dtype)
-    with pytest.raises(ValueError, match="unsupported dtype"):
+    with pytest.raises(ValueError, match="has no elements of"):
         xp.zeros(3, dtype)
 
 

@@ -10,7 +10,7 @@ import gpuzarr
 
 TOP = """
     Array Group ArrayMetadata GroupMetadata ProcessSynchronizer ThreadSynchronizer __version__
-    array consolidate_metadata copy copy_all copy_store create create_array create_group create_hierarchy
+    array consolidate_metadata copy copy_all copy_store create create_array create_group create_hierarchy device
     empty empty_like from_array full full_like group load ones ones_like open open_array open_consolidated
     open_group open_like print_debug_info save save_array save_group set_format set_log_level tree zeros zeros_like
     codecs config errors storage
@@ -39,7 +39,7 @@ ERRORS = """
     SelectionError BoundsCheckError NegativeStepError ArrayIndexError VindexInvalidSelectionError
     StoreError StoreReadError ShortReadError StoreWriteError ReadOnlyError ObjectChangedError ConflictError
     LockTimeoutError
-    GpuError GpuMemoryError GpuContextLostError ForkError
+    DeviceError GpuError GpuMemoryError GpuContextLostError ForkError
     ZarrUserWarning ZarrDeprecationWarning ZarrFutureWarning ZarrRuntimeWarning UnstableSpecificationWarning
     MetadataValidationError
 """

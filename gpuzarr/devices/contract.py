@@ -50,6 +50,12 @@ class Device(ABC):
         """The host's copy of a device array; the array itself where the device is the host."""
 
     @abstractmethod
+    def borrow(self, value: Any, *, writable: bool = False) -> Any:
+        """An array of this device over the memory of `value`, without a copy; None where `value` has no memory of an
+        array, or on a GPU where it lies on the host. See `gpuzarr.devices.borrowing`. Raises DeviceError for memory of
+        another device, and with `writable` for memory that may only be read."""
+
+    @abstractmethod
     def run(self, task: Callable[[int, Lane], None], count: int) -> None:
         """Call `task(i, lane)` for every i below `count`, several at a time, each on a lane of its own.
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from gpuzarr.devices.borrowing import elsewhere, home, host_array, on_host, read_only
 from gpuzarr.devices.contract import Device, Lane
 from gpuzarr.devices.crew import Crew
 from gpuzarr.options import config
@@ -89,6 +90,15 @@ class CpuDevice(Device):
     def download(self, array: Any) -> np.ndarray[Any, Any]:
         """The array itself."""
         return np.asarray(array)
+
+    def borrow(self, value: Any, *, writable: bool = False) -> Any:
+        """A NumPy array over host memory; None for what has none."""
+        if not on_host(found := home(value)):
+            raise elsewhere(value, found, self.name)
+        array = host_array(value)
+        if array is not None and writable and not array.flags.writeable:
+            raise read_only(value)
+        return array
 
     def lane(self) -> HostLane:
         """The calling thread's lane."""

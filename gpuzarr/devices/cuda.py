@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from gpuzarr.devices import kernels
+from gpuzarr.devices.borrowing import CUDA, CUDA_MANAGED
 from gpuzarr.devices.gpu import Argument, DeviceArray, GpuDevice, GpuLane, HostArray, check_host
 from gpuzarr.errors import ForkError, GpuError, GpuMemoryError
 
@@ -51,6 +52,7 @@ class CudaDevice(GpuDevice):
     """One GPU. Raises GpuError where it cannot be used."""
 
     nvcomp_kind = "library"
+    memory_kinds = (CUDA, CUDA_MANAGED)
 
     def __init__(self, number: int = 0) -> None:
         super().__init__()
@@ -74,8 +76,9 @@ class CudaDevice(GpuDevice):
             return self._room(lambda: self._cupy.empty(nbytes, np.uint8), nbytes)
 
     def empty(self, shape: tuple[int, ...], dtype: np.dtype[Any], order: str = "C") -> DeviceArray:
-        """An uninitialised CuPy array. Raises GpuMemoryError; ValueError for a dtype that CuPy does not have."""
+        """An uninitialised CuPy array. Raises GpuMemoryError; DeviceError for a dtype that CuPy does not have."""
         self.check()
+        self.check_elements(np.dtype(dtype))
         with self._here():
             return self._room(lambda: self._cupy.empty(shape, dtype, order=order), shape)
 
@@ -161,6 +164,12 @@ class CudaDevice(GpuDevice):
             done.synchronize()
 
     # ---- streams
+
+    def _interfaced(self, value: Any) -> DeviceArray:
+        return self._cupy.asarray(value)
+
+    def _number_of(self, array: DeviceArray) -> int:
+        return int(array.device.id)
 
     def _open_lane(self) -> GpuLane:
         with self._here():

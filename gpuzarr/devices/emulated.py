@@ -22,11 +22,15 @@ import weakref
 from bisect import bisect_right, insort
 from collections.abc import Iterable
 from contextlib import AbstractContextManager, nullcontext
+from itertools import count as counter
+from types import SimpleNamespace
 from typing import Any, Literal
 
 import numpy as np
+from numpy.lib.array_utils import byte_bounds
 
 from gpuzarr.devices import kernels
+from gpuzarr.devices.borrowing import CUDA, EMULATED
 from gpuzarr.devices.emulated_array import EmulatedArray, EmulatedModule
 from gpuzarr.devices.gpu import ALIGNMENT, Argument, GpuDevice, GpuLane, HostArray, check_host
 from gpuzarr.devices.numpy_kernels import NUMPY_KERNELS, bytes_at
@@ -38,6 +42,8 @@ class EmulatedDevice(GpuDevice):
 
     name = "emulated"
     nvcomp_kind = "emulated"
+    memory_kinds = (EMULATED, CUDA)  # CUDA for tests: an interface that tells of this device's memory
+    numbers = counter()
 
     def __init__(
         self,
@@ -50,6 +56,7 @@ class EmulatedDevice(GpuDevice):
         kernels: Literal["source", "numpy"] | None = None,
     ) -> None:
         super().__init__()
+        self.number = next(self.numbers)
         self.xp = EmulatedModule(self)
         self.memory, self.fail_allocation_at, self.lose_context_after = memory, fail_allocation_at, lose_context_after
         self.bad_status_rows, self.wrong_size_rows = frozenset(bad_status_rows), frozenset(wrong_size_rows)
@@ -73,8 +80,7 @@ class EmulatedDevice(GpuDevice):
 
     def adopt(self, host: HostArray) -> EmulatedArray:
         """An array that a computation on the device made."""
-        if host.dtype.kind not in "biufc" or not host.dtype.isnative or host.dtype.char in "gG":
-            raise ValueError(f"unsupported dtype {host.dtype}: a GPU has no such elements")
+        self.check_elements(host.dtype)
         if host.flags.owndata and host.ctypes.data not in self._sizes:
             self._register(host, host.ctypes.data, host.nbytes)
         return EmulatedArray(host, self)
@@ -173,6 +179,17 @@ class EmulatedDevice(GpuDevice):
                 raise self.lose("emulated: told to fail")
 
     # ---- streams
+
+    def _interfaced(self, value: Any) -> EmulatedArray:
+        """ValueError where the interface tells of memory that is not this device's."""
+        found = np.asarray(SimpleNamespace(__array_interface__=value.__cuda_array_interface__, owner=value))
+        low, high = byte_bounds(found)
+        if found.size and self.room_at(low) < high - low:
+            raise ValueError(f"{high - low} bytes at {low:#x} go beyond their allocation")
+        return EmulatedArray(found, self)
+
+    def _number_of(self, array: EmulatedArray) -> int:
+        return array._owner.number
 
     def _open_lane(self) -> GpuLane:
         return GpuLane(self, 0)

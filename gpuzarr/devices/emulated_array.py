@@ -17,6 +17,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.lib.mixins import NDArrayOperatorsMixin
 
+from gpuzarr.devices.borrowing import EMULATED
+
 if TYPE_CHECKING:
     from gpuzarr.devices.emulated import EmulatedDevice
 
@@ -41,6 +43,15 @@ class EmulatedArray(NDArrayOperatorsMixin):
         raise TypeError("implicit conversion of a device array to a Python scalar waits for the device; use `.item()`")
 
     __bool__ = __float__ = __int__ = __complex__ = __index__ = _no_scalar
+
+    # ---- what they lend
+
+    def __dlpack_device__(self) -> tuple[int, int]:
+        return EMULATED, self._owner.number
+
+    def __dlpack__(self, **_: Any) -> EmulatedArray:
+        """What `xp.from_dlpack` takes. It is no capsule, so that nobody takes host memory for it unasked."""
+        return self
 
     # ---- what they have
 
@@ -175,6 +186,13 @@ class EmulatedModule(ModuleType):
         shape = (shape,) if isinstance(shape, int | np.integer) else tuple(shape)
         memory = self._owner.allocate(int(np.prod(shape, dtype=object)) * dtype.itemsize)
         return self._owner.adopt(np.ndarray(shape, dtype, memory._host, order=order))
+
+    def from_dlpack(self, value: Any) -> EmulatedArray:
+        """The array that another library lends, without a copy. BufferError where it is none of this device."""
+        lent = value.__dlpack__(stream=None)
+        if not isinstance(lent, EmulatedArray) or lent._owner is not self._owner:
+            raise BufferError(f"DLPack gave no array of device {self._owner.number} of the emulation")
+        return EmulatedArray(lent._host, self._owner)
 
     def asnumpy(self, value: Any) -> np.ndarray[Any, Any]:
         """A host copy of a device array."""

@@ -25,9 +25,10 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
+from gpuzarr.devices.borrowing import elsewhere, home, on_host, read_only
 from gpuzarr.devices.contract import Device, Lane
 from gpuzarr.devices.crew import Crew
-from gpuzarr.errors import ForkError, GpuContextLostError, GpuError
+from gpuzarr.errors import DeviceError, ForkError, GpuContextLostError, GpuError
 
 DeviceArray: TypeAlias = Any  # a cupy.ndarray or an EmulatedArray
 HostArray: TypeAlias = np.ndarray[Any, Any]
@@ -139,6 +140,8 @@ class GpuDevice(Device):
     "library", or by its emulation."""
 
     kind = "gpu"
+    memory_kinds: tuple[int, ...]  # of DLPack, that this device can use
+    number = 0  # among devices of its kind
     wave_bytes = 64 << 20
     lanes = 3
     nvcomp_kind: str
@@ -188,6 +191,14 @@ class GpuDevice(Device):
         """Give memory that nobody uses back to the driver."""
 
     @abstractmethod
+    def _interfaced(self, value: Any) -> DeviceArray:
+        """The device array that a `__cuda_array_interface__` tells of."""
+
+    @abstractmethod
+    def _number_of(self, array: DeviceArray) -> int:
+        """The number of the device that an array of this kind of device lies on."""
+
+    @abstractmethod
     def _open_lane(self) -> GpuLane:
         """A new lane with a stream of its own."""
 
@@ -206,10 +217,16 @@ class GpuDevice(Device):
     # ---- what they share
 
     def empty(self, shape: tuple[int, ...], dtype: np.dtype[Any], order: str = "C") -> DeviceArray:
-        """An uninitialised device array. Raises GpuMemoryError; ValueError for a dtype that devices do not have."""
+        """An uninitialised device array. Raises GpuMemoryError; DeviceError for a dtype that devices do not have."""
         self.check()
+        self.check_elements(np.dtype(dtype))
         with self._here():
             return self.xp.empty(shape, dtype, order=order)
+
+    def check_elements(self, dtype: np.dtype[Any]) -> None:
+        """DeviceError for elements that no GPU has: strings, dates, records, numbers in foreign byte order."""
+        if dtype.kind not in "biufc" or not dtype.isnative or dtype.char in "gG":
+            raise DeviceError(f'device {self.name!r} has no elements of {dtype}; read it with device="cpu"')
 
     def upload(self, array: HostArray) -> DeviceArray:
         """A device copy of a host array."""
@@ -223,6 +240,31 @@ class GpuDevice(Device):
         with self._here():
             host: HostArray = array.get()
         return host
+
+    def borrow(self, value: Any, *, writable: bool = False) -> DeviceArray | None:
+        """An array of this device over the memory of a device array of any library; None where that is host memory."""
+        found = home(value)
+        if on_host(found):
+            return None
+        assert found is not None
+        if found.kind not in self.memory_kinds or found.number not in (-1, self.number):
+            raise elsewhere(value, found, self.name)
+        if isinstance(value, self.xp.ndarray):
+            return value
+        self.check()
+        interface = getattr(value, "__cuda_array_interface__", None) or {"data": (0, False)}
+        if writable and interface["data"][1]:
+            raise read_only(value)
+        with self._here():
+            try:
+                array = self.xp.from_dlpack(value) if hasattr(value, "__dlpack__") else self._interfaced(value)
+            except (BufferError, TypeError, ValueError, AttributeError) as error:
+                raise DeviceError(
+                    f"device {self.name!r} cannot use the memory of this {type(value).__name__}: {error}"
+                ) from error
+        if self._number_of(array) != self.number:
+            raise elsewhere(value, f"device {self._number_of(array)}", self.name)
+        return array
 
     def check(self) -> None:
         """Raise ForkError in a forked child of the process that used this device, GpuContextLostError after a fault."""
