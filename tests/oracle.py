@@ -1,7 +1,7 @@
 """Arrays of every kind beside NumPy arrays that hold the same, and random selections that both must agree on.
 
-`check(seed, selections, folder)` makes an array of random shape, data type, chunking, codecs and store, and reads and
-writes so many random selections of it. A failure names its seed, which gives the same case again.
+`check(seed, selections, folder, device)` makes an array of random shape, data type, chunking, codecs and store, and
+reads and writes so many random selections of it on a device. A failure names its seed, which gives the same case again.
 """
 
 from __future__ import annotations
@@ -36,6 +36,7 @@ DTYPES: list[Any] = [
     str,
     "bytes",
 ]
+NUMBERS: list[Any] = ["i4", "f8", "u1", "i2", "?", "f2", "c8", "u8", "i1", ">f4"]  # what GPUs have
 
 
 # ---- values
@@ -65,8 +66,13 @@ def as_dtype(numbers: np.ndarray, dtype: np.dtype) -> np.ndarray:
     return numbers.astype(dtype)
 
 
+def on_host(values: Any) -> Any:
+    """A host copy of a device array; anything else as it is."""
+    return values.get() if type(values).__name__ != "ndarray" and hasattr(values, "get") else values
+
+
 def same(got: Any, want: Any) -> bool:
-    got, want = np.asarray(got), np.asarray(want)
+    got, want = np.asarray(on_host(got)), np.asarray(on_host(want))
     if got.shape != want.shape or got.dtype != want.dtype:
         return False
     if got.dtype.hasobject or got.dtype.kind == "T":
@@ -128,14 +134,14 @@ def serializer(dtype: Any) -> dict[str, Any]:
     return {"name": "bytes", "configuration": {"endian": "big" if dtype == ">f4" else "little"}}
 
 
-def make_array(rng: Rng, folder: str, number: int) -> tuple[gpuzarr.Array, str]:
-    """An array of a random kind, and its description."""
+def make_array(rng: Rng, folder: str, number: int, dtypes: list[Any] = DTYPES) -> tuple[gpuzarr.Array, str]:
+    """An array of a random kind and one of these data types, and its description."""
     ndim = int(rng.choice([0, 1, 1, 2, 2, 2, 3, 3, 4]))
     shape = tuple(int(n) for n in rng.integers(1, [2, 60, 24, 12, 7][ndim], ndim))
     if ndim and rng.random() < 0.04:
         shape = (0, *shape[1:])
     chunks = tuple(int(rng.integers(1, max(2, min(n + 3, 9)))) for n in shape)
-    dtype = DTYPES[rng.integers(0, len(DTYPES))]
+    dtype = dtypes[rng.integers(0, len(dtypes))]
     kind = str(rng.choice(["v2", "plain", "sharded", "nested", "around", "rectilinear", "rectilinear shards"]))
     name = f"a{number}"
     store = LocalStore(folder) if rng.random() < 0.3 else MemoryStore()
@@ -351,6 +357,7 @@ def read(rng: Rng, z: gpuzarr.Array, a: np.ndarray) -> None:
     what, get, _, index, shape = pick(rng, z, a)
     want = np.asarray(a[index], a.dtype).reshape(shape)
     got = get(z)
+    assert isinstance(got, z.device.xp.ndarray) or z.device.kind == "cpu"
     assert same(got, want), f"read {what}:\n{got!r}\n{want!r}"
 
 
@@ -365,7 +372,7 @@ def read_out(rng: Rng, z: gpuzarr.Array, a: np.ndarray) -> None:
     key = orthogonal_key(rng, a.shape)
     gone = tuple(i for i, k in enumerate(key) if isinstance(k, int))
     want = a[np.ix_(*as_lists(key, a.shape))].squeeze(gone) if a.ndim else a
-    room = np.zeros(tuple(2 * n + 1 for n in want.shape), want.dtype, "CF"[rng.integers(0, 2)])
+    room = z.device.upload(np.zeros(tuple(2 * n + 1 for n in want.shape), want.dtype, "CF"[rng.integers(0, 2)]))
     out = room[(*(slice(0, 2 * n, 2) if rng.random() < 0.5 else slice(n) for n in want.shape), Ellipsis)]
     got = z.get_orthogonal_selection(key, out=out) if a.ndim else z.get_basic_selection((), out=out)
     assert got is out
@@ -387,6 +394,8 @@ def write(rng: Rng, z: gpuzarr.Array, a: np.ndarray) -> None:
         given = gpuzarr.array(value, store={}) if value.ndim and not value.dtype.hasobject else value
     elif form == "list" and value.ndim and value.size and not a.dtype.names and a.dtype.kind not in "mM":
         given = value.tolist()
+    elif z.device.kind == "gpu" and rng.random() < 0.7:
+        given = z.device.upload(np.asarray(value, a.dtype))
     wide = np.broadcast_to(value, shape)
     if isinstance(index, tuple) and what.startswith("oindex"):
         wide = wide.reshape([m.size for m in index])
@@ -406,14 +415,15 @@ def write_fields(rng: Rng, z: gpuzarr.Array, a: np.ndarray) -> None:
     assert same(z[...], a), f"write field {name} of {key}"
 
 
-def check(seed: int, selections: int, folder: str) -> int:
-    """One array, so many selections of it; returns how many were compared."""
+def check(seed: int, selections: int, folder: str, name: str = "cpu") -> int:
+    """One array, so many selections of it on the device of this name; returns how many were compared."""
     rng = np.random.default_rng(seed)
-    device: Any = get_device("cpu")
+    device: Any = get_device(name)
     before, saved = device.wave_bytes, pieces.LEAST_SAVED
     pieces.LEAST_SAVED = int(rng.choice([saved, 0]))  # read parts of plain chunks where they lie, however small
     device.wave_bytes = int(rng.choice([before, 10, 200]))  # small waves: several a read, on several threads
-    z, what = make_array(rng, folder, seed)
+    z, what = make_array(rng, folder, seed, DTYPES if name == "cpu" else NUMBERS)
+    z = z if name == "cpu" else z.to_device(name)
     try:
         a = np.empty(z.shape, z.dtype)
         a[...] = z.metadata.fill_or_default
@@ -430,7 +440,7 @@ def check(seed: int, selections: int, folder: str) -> int:
         assert same(again[...], a), "opened again"
         assert [error for _, error in again.check_chunks() if error is not None] == []
     except Exception as error:
-        raise AssertionError(f"seed {seed}, {what}\nchunks {z.write_chunk_sizes}") from error
+        raise AssertionError(f"seed {seed} on {name}, {what}\nchunks {z.write_chunk_sizes}") from error
     finally:
         device.wave_bytes, pieces.LEAST_SAVED = before, saved
     return selections

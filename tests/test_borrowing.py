@@ -147,8 +147,8 @@ FOREIGN: dict[str, tuple[str, Callable[[], Any], str]] = {
     "host for emulated": ("emulated", lambda: DATA.copy(), "ndarray has no memory of device 'emulated'"),
     "list": ("cpu", lambda: DATA.tolist(), "list has no memory of device 'cpu'"),
     "list for emulated": ("emulated", lambda: DATA.tolist(), "list has no memory of device 'emulated'"),
-    "device for cpu": ("cpu", lambda: on("emulated"), "EmulatedArray in the memory of emulated cannot be used .* 'cpu'"),
-    "interface for cpu": ("cpu", lambda: by_interface(on("emulated")), "in the memory of cuda cannot be used on .*'cpu'"),
+    "device for cpu": ("cpu", lambda: on("emulated"), "Array in the memory of emulated cannot be used .* 'cpu'"),
+    "interface for cpu": ("cpu", lambda: by_interface(on("emulated")), "memory of cuda cannot be used on .*'cpu'"),
     "another device": ("emulated", lambda: on(EmulatedDevice()), "in the memory of emulated cannot be used"),
     "interface to elsewhere": (
         "emulated", lambda: by_interface(on(EmulatedDevice())), "cannot use the memory of this SimpleNamespace: 0x"),

@@ -48,8 +48,8 @@ def resized(values: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_shrinking_and_growing_again_shows_the_fill_value(kind: str) -> None:
-    z, values = made(kind)
+def test_shrinking_and_growing_again_shows_the_fill_value(kind: str, device: str) -> None:
+    z, values = made(kind, device=device)
     for shape in ((7, 9), (7, 5), (9, 9), (1, 1), (10, 9), (0, 9), (10, 9)):
         z.resize(shape)
         values = resized(values, shape)
@@ -60,16 +60,16 @@ def test_shrinking_and_growing_again_shows_the_fill_value(kind: str) -> None:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_growing_beyond_and_appending(kind: str) -> None:
-    z, values = made(kind)
+def test_growing_beyond_and_appending(kind: str, device: str) -> None:
+    z, values = made(kind, device=device)
     z.resize(13, 11)
     values = resized(values, (13, 11))
     assert same(z[...], values)
-    assert z.append(np.full((3, 11), 7, "i4")) == (16, 11)
+    assert z.append(z.device.upload(np.full((3, 11), 7, "i4"))) == (16, 11)
     values = np.concatenate([values, np.full((3, 11), 7, "i4")])
     assert z.append(np.full((16, 2), 8), axis=1) == (16, 13)
     values = np.concatenate([values, np.full((16, 2), 8, "i4")], axis=1)
-    assert z.append(np.full((16, 1), 9), axis=-1) == (16, 14)
+    assert z.append(z.device.upload(np.full((16, 1), 9)), axis=-1) == (16, 14)
     values = np.concatenate([values, np.full((16, 1), 9, "i4")], axis=1)
     assert same(z[...], values)
     assert same(gpuzarr.open_array(z.store)[...], values)
