@@ -12,7 +12,6 @@ import numpy as np
 from gpuzarr.attributes import Attributes
 from gpuzarr.bands import bands
 from gpuzarr.cache import ChunkCache
-from gpuzarr.codecs.chain import CodecChain
 from gpuzarr.devices import Device, get_device
 from gpuzarr.devices.borrowing import destination
 from gpuzarr.doors import Blocks, Lazy, LazyArray, OIndex, VIndex, everything
@@ -40,7 +39,7 @@ from gpuzarr.selection import (
     split_fields,
 )
 from gpuzarr.storage.contract import Store
-from gpuzarr.stored import StoredArray
+from gpuzarr.stored import StoredArray, chain_for
 from gpuzarr.survey import Count, check_chunks, chunks_initialized, stored_bytes
 from gpuzarr.values import check_fits, fitted, values_of
 from gpuzarr.write import write
@@ -86,7 +85,7 @@ class Array(ArrayFacts):
             self.chunk_store,
             self.path,
             metadata,
-            CodecChain.from_metadata(metadata),
+            chain_for(metadata, self.device),
             self.device,
             write_empty=self.config.write_empty_chunks,
             missing_is_error=not self.config.read_missing_chunks,
@@ -166,10 +165,10 @@ class Array(ArrayFacts):
         check_fits(selection.shape, self._dtype)
         direct = out is not None and fields is None and isinstance(selection, Box)
         if isinstance(selection, Box):
-            result = target if direct else self.device.empty(shape, self._dtype, self.config.order)
+            result = target if direct else self.device.empty(shape, self._stored.chain.dtype, self.config.order)
             read(self._stored, selection, result[selection.to_axes])
         else:
-            flat = self.device.empty((selection.count,), self._dtype)
+            flat = self.device.empty((selection.count,), self._stored.chain.dtype)
             read(self._stored, selection, flat)
             result = flat.reshape(shape)
         if fields is not None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from importlib import import_module
 from typing import Any
 
 from gpuzarr.cache import ChunkCache
@@ -17,6 +18,14 @@ from gpuzarr.options import config
 from gpuzarr.storage.contract import Store
 
 GUESSED_ITEM = 32  # bytes of an element of variable length, for sizing waves
+
+
+def chain_for(metadata: ArrayMetadata, device: Device) -> CodecChain:
+    """The chain of a stored array on a device, which may want elements in its own byte order."""
+    chain = CodecChain.from_metadata(metadata)
+    if device.any_byte_order or chain.spec.dtype.isnative:
+        return chain
+    return CodecChain.build(*import_module("gpuzarr.codecs.v2").in_native_order(chain.codecs, chain.spec))
 
 
 @dataclass

@@ -171,8 +171,8 @@ def test_pickles_keep_the_device_by_name(store: MemoryStore) -> None:
 
 
 def test_elements_that_gpus_do_not_have_are_said(store: MemoryStore) -> None:
-    for dtype in ("U3", "M8[s]", [("x", "i4")]):
-        a = zarr.create_array({}, shape=3, dtype=dtype, device="emulated")
+    for dtype in ("U3", ">U3", ">M8[s]", [("x", ">i4")]):
+        a = zarr.create_array({}, shape=3, dtype=dtype, zarr_format=2, device="emulated")
         with pytest.raises(DeviceError, match=r"'emulated' has no elements of .*; read it with device=\"cpu\""):
             a[...]
         assert a.to_device("cpu")[...].shape == (3,)

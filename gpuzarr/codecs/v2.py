@@ -8,13 +8,15 @@ in memory), and bytes->bytes steps from there. With order "F" the chunk is store
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
 from gpuzarr.codecs import numcodecs
+from gpuzarr.codecs.bytes import BytesCodec
 from gpuzarr.codecs.contract import ArrayArrayCodec, ArrayBytesCodec, BytesBytesCodec, ChunkSpec, Codec
 from gpuzarr.codecs.engines.memory import Buffer, octets, size_of
 from gpuzarr.codecs.numcodecs.compressors import Base64
@@ -81,6 +83,18 @@ def chain_codecs(
         chain.append(_after(step, typesize))
         typesize = 1  # what a bytes->bytes step makes is single bytes
     return chain
+
+
+def in_native_order(codecs: Sequence[Codec], spec: ChunkSpec) -> tuple[Sequence[Codec], ChunkSpec]:
+    """A chain and its spec with elements in the machine's byte order, for devices that know no other: the step to
+    bytes turns them, as format 3 has it. As they are where a filter is told the order of its elements."""
+    plain = all(isinstance(codec, RawBytes | TransposeCodec | BytesBytesCodec) for codec in codecs)
+    if spec.dtype.kind not in "iufc" or not plain:
+        return codecs, spec
+    data_type = replace(spec.data_type, numpy=spec.dtype.newbyteorder("="))
+    turned = BytesCodec(endian="big" if sys.byteorder == "little" else "little")
+    found = [turned if isinstance(codec, RawBytes) else codec for codec in codecs]
+    return found, ChunkSpec(spec.shape, data_type, spec.fill_value)
 
 
 def _after(step: Codec, typesize: int) -> Codec:

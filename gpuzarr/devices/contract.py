@@ -34,6 +34,7 @@ class Device(ABC):
     name: str
     kind: str  # "cpu", or "gpu" for devices whose memory the host cannot touch
     xp: ModuleType  # numpy or cupy
+    any_byte_order: bool  # whether it has elements in another byte order than the machine's
     wave_bytes: int  # decoded bytes of one wave
     lanes: int  # waves in flight
 

@@ -68,6 +68,7 @@ class CpuDevice(Device):
 
     name = kind = "cpu"
     xp = np
+    any_byte_order = True
     wave_bytes = 1 << 20
 
     def __init__(self) -> None:

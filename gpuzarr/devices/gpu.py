@@ -140,6 +140,7 @@ class GpuDevice(Device):
     "library", or by its emulation."""
 
     kind = "gpu"
+    any_byte_order = False
     memory_kinds: tuple[int, ...]  # of DLPack, that this device can use
     number = 0  # among devices of its kind
     wave_bytes = 64 << 20
