@@ -31,12 +31,14 @@ ROOT = Path(__file__).parents[1]
 Array = np.ndarray[Any, Any]
 
 
-@pytest.fixture(params=["source", "numpy", "fake cuda", pytest.param("cuda", marks=pytest.mark.gpu)])
+@pytest.fixture(params=["source", "numpy", "lazy", "fake cuda", pytest.param("cuda", marks=pytest.mark.gpu)])
 def gpu(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> GpuDevice:
     """Each kind of GPU."""
     if request.param == "fake cuda":
         fake_cupy.install(monkeypatch)
         return cuda.CudaDevice()
+    if request.param == "lazy":
+        return EmulatedDevice(streams="lazy")
     return cuda.CudaDevice() if request.param == "cuda" else EmulatedDevice(kernels=request.param)
 
 

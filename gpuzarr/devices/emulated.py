@@ -2,7 +2,9 @@
 
 Device memory is host memory that nothing but this device hands out, and every address that a copy or a launch is
 given must lie in it. Kernels are the `.cu` sources compiled by the host's C++ compiler, or their NumPy equals where
-there is none. Streams do nothing: what is queued is done at once.
+there is none. What is queued on a stream is done at once, or with `streams="lazy"` when somebody waits for it and not
+before: a wait that is missing, and host memory that is written again too early, then give wrong values in a test. New
+memory is full of 0xA5 then.
 
     EmulatedDevice(
         memory=1 << 30,            # bytes of device memory in all; None for no limit
@@ -10,6 +12,7 @@ there is none. Streams do nothing: what is queued is done at once.
         bad_status_rows={0, 7},    # streams of each nvCOMP call that are said to be damaged
         wrong_size_rows={2},       # streams of each nvCOMP call that are said to have another size
         lose_context_after=10,     # after ten copies, launches and waits the device is lost
+        streams="lazy",            # or "eager"
         kernels="source",          # or "numpy": the NumPy equals; None for source where there is a compiler
     )
 """
@@ -20,8 +23,9 @@ import ctypes
 import threading
 import weakref
 from bisect import bisect_right, insort
-from collections.abc import Iterable
-from contextlib import AbstractContextManager, nullcontext
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from itertools import count as counter
 from types import SimpleNamespace
 from typing import Any, Literal
@@ -53,9 +57,11 @@ class EmulatedDevice(GpuDevice):
         bad_status_rows: Iterable[int] = (),
         wrong_size_rows: Iterable[int] = (),
         lose_context_after: int | None = None,
+        streams: Literal["eager", "lazy"] = "eager",
         kernels: Literal["source", "numpy"] | None = None,
     ) -> None:
         super().__init__()
+        self.lazy = streams == "lazy"
         self.number = next(self.numbers)
         self.xp = EmulatedModule(self)
         self.memory, self.fail_allocation_at, self.lose_context_after = memory, fail_allocation_at, lose_context_after
@@ -66,6 +72,9 @@ class EmulatedDevice(GpuDevice):
         self._kernels = kernels
         self._guard = threading.RLock()  # an array may be collected while its owner holds it
         self._sizes: dict[int, int] = {}  # of live allocations, by address
+        self._owners: dict[int, weakref.ref[HostArray]] = {}
+        self._streams: weakref.WeakValueDictionary[int, EmulatedStream] = weakref.WeakValueDictionary()
+        self._current = threading.local()  # the thread's stream
         self._addresses: list[int] = []  # ascending
 
     # ---- memory
@@ -73,7 +82,7 @@ class EmulatedDevice(GpuDevice):
     def allocate(self, nbytes: int) -> EmulatedArray:
         """A 1-D uint8 array, 256-byte aligned. Raises GpuMemoryError where told to, or beyond `memory`."""
         self.check()
-        base = np.empty(nbytes + ALIGNMENT, np.uint8)
+        base = self._memory(nbytes + ALIGNMENT)
         start = -base.ctypes.data % ALIGNMENT
         self._register(base, base.ctypes.data + start, nbytes)
         return EmulatedArray(base[start : start + nbytes], self)
@@ -96,6 +105,7 @@ class EmulatedDevice(GpuDevice):
             self.most_used = max(self.most_used, self.used)
             if nbytes:
                 self._sizes[address] = nbytes
+                self._owners[address] = weakref.ref(owner)
                 insort(self._addresses, address)
         weakref.finalize(owner, self._unregister, address, nbytes).atexit = False
 
@@ -103,7 +113,7 @@ class EmulatedDevice(GpuDevice):
         with self._guard:
             self.used -= nbytes
             if nbytes:
-                del self._sizes[address]
+                del self._sizes[address], self._owners[address]
                 self._addresses.pop(bisect_right(self._addresses, address) - 1)
 
     def address(self, array: Any) -> int:
@@ -114,17 +124,24 @@ class EmulatedDevice(GpuDevice):
 
     def room_at(self, address: int) -> int:
         """Bytes from a device address to the end of its allocation. ValueError where that is no device memory."""
+        return self._found(address)[0]
+
+    def _found(self, address: int) -> tuple[int, HostArray | None]:
+        """`room_at`, and what keeps the memory alive."""
         with self._guard:
             at = bisect_right(self._addresses, address) - 1
             base = self._addresses[at] if at >= 0 else 0
             room = base + self._sizes.get(base, 0) - address
-        if room < 0 or at < 0:
-            raise ValueError(f"{address:#x} is not in the memory of device {self.name!r}")
-        return room
+            if room < 0 or at < 0:
+                raise ValueError(f"{address:#x} is not in the memory of device {self.name!r}")
+            return room, self._owners[base]()
 
     def pinned(self, nbytes: int) -> HostArray:
         """Host memory, uint8."""
-        return np.empty(nbytes, np.uint8)
+        return self._memory(nbytes)
+
+    def _memory(self, nbytes: int) -> HostArray:
+        return np.full(nbytes, 0xA5, np.uint8) if self.lazy else np.empty(nbytes, np.uint8)
 
     def free_pool(self) -> None:
         """There is no pool."""
@@ -134,19 +151,22 @@ class EmulatedDevice(GpuDevice):
     def copy_in(self, dest_address: int, source: HostArray, lane: GpuLane) -> None:
         """Copy to the device. TypeError for a device array or one that is not contiguous; ValueError beyond an
         allocation."""
-        self._copied(dest_address, source)
-        ctypes.memmove(dest_address, source.ctypes.data, source.nbytes)
+        there = self._copied(dest_address, source)
+        lane.stream.put(lambda: ctypes.memmove(dest_address, source.ctypes.data, source.nbytes), there)
 
     def copy_out(self, source_address: int, dest: HostArray, lane: GpuLane) -> None:
         """Copy from the device; raises as `copy_in` does."""
-        self._copied(source_address, dest)
-        ctypes.memmove(dest.ctypes.data, source_address, dest.nbytes)
+        here = self._copied(source_address, dest)
+        lane.stream.put(lambda: ctypes.memmove(dest.ctypes.data, source_address, dest.nbytes), here)
 
-    def _copied(self, address: int, host: HostArray) -> None:
+    def _copied(self, address: int, host: HostArray) -> Any:
+        """Check a copy; what keeps the device's side of it alive."""
         self._operate()
         check_host(host)
-        if host.nbytes > self.room_at(address):
+        room, owner = self._found(address)
+        if host.nbytes > room:
             raise ValueError(f"a copy of {host.nbytes} bytes at {address:#x} goes beyond its allocation")
+        return owner
 
     def launch(self, kernel: str, threads: int, args: tuple[Argument, ...], lane: GpuLane) -> None:
         """Run the kernel. ValueError for an address that is not in device memory."""
@@ -155,9 +175,14 @@ class EmulatedDevice(GpuDevice):
             return
         refused = lane.refused
         self._operate()
-        for parameter, value in zip(kernels.signature(kernel), values, strict=True):
-            if parameter.pointer and value:
-                self.room_at(int(value))
+        pointers = [
+            self._found(int(value))[1]
+            for parameter, value in zip(kernels.signature(kernel), values, strict=True)
+            if parameter.pointer and value
+        ]
+        lane.stream.put(lambda: self._run(kernel, threads, values, refused), pointers)
+
+    def _run(self, kernel: str, threads: int, values: list[np.generic], refused: int) -> None:
         library = None if self._kernels == "numpy" else kernels.host_library()
         if library is not None:
             given = [kernels.host_value(v) for v in (np.uint64(threads), np.uint64(refused), *values)]
@@ -168,8 +193,20 @@ class EmulatedDevice(GpuDevice):
             bytes_at(refused, 4).view(np.uint32)[0] += NUMPY_KERNELS[kernel](threads, *map(int, values))
 
     def wait(self, lane: GpuLane) -> None:
-        """Nothing to wait for."""
+        """Do what was queued and is not done yet."""
         self._operate()
+        lane.stream.flush()
+
+    def queue(self, stream: int, work: Callable[[], Any]) -> None:
+        """Queue host work that stands for a library's, on the stream of this pointer."""
+        self._streams[stream].put(work, None)
+
+    def touch(self) -> None:
+        """What a computation on the device begins with: it comes behind what its thread has queued on its stream."""
+        self.check()
+        stream: EmulatedStream | None = getattr(self._current, "stream", None)
+        if stream is not None:
+            stream.flush()
 
     def _operate(self) -> None:
         self.check()
@@ -192,7 +229,10 @@ class EmulatedDevice(GpuDevice):
         return array._owner.number
 
     def _open_lane(self) -> GpuLane:
-        return GpuLane(self, 0)
+        stream = EmulatedStream(lazy=self.lazy)
+        with self._guard:
+            self._streams[stream.ptr] = stream
+        return GpuLane(self, stream)
 
     def _here(self) -> AbstractContextManager[Any]:
         return nullcontext()
@@ -200,5 +240,34 @@ class EmulatedDevice(GpuDevice):
     def _mark(self) -> Any:
         return None
 
-    def _on(self, lane: GpuLane, mark: Any) -> AbstractContextManager[Any]:
-        return nullcontext()
+    @contextmanager
+    def _on(self, lane: GpuLane, mark: Any) -> Iterator[None]:
+        before = getattr(self._current, "stream", None)
+        self._current.stream = lane.stream
+        try:
+            yield
+        finally:
+            self._current.stream = before
+
+
+class EmulatedStream:
+    """Work in order: done as it comes, or when it is waited for."""
+
+    _numbers = counter(1)
+
+    def __init__(self, *, lazy: bool) -> None:
+        self.ptr = next(self._numbers)
+        self._lazy = lazy
+        self._pending: deque[tuple[Callable[[], Any], Any]] = deque()  # and what must stay alive until then
+
+    def put(self, work: Callable[[], Any], alive: Any) -> None:
+        """Queue work."""
+        self._pending.append((work, alive))
+        if not self._lazy:
+            self.flush()
+
+    def flush(self) -> None:
+        """Do what is queued. The first error leaves the rest undone for good, as on a GPU."""
+        pending, self._pending = self._pending, deque()
+        while pending:
+            pending.popleft()[0]()

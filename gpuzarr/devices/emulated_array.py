@@ -57,7 +57,7 @@ class EmulatedArray(NDArrayOperatorsMixin):
 
     def get(self, out: np.ndarray[Any, Any] | None = None) -> np.ndarray[Any, Any]:
         """A host copy, or `out` filled with it."""
-        self._owner.check()
+        self._owner.touch()
         if out is None:
             return self._host.copy(order="A")
         out[...] = self._host
@@ -67,7 +67,7 @@ class EmulatedArray(NDArrayOperatorsMixin):
         """Copy a host array of this shape and dtype in."""
         if not isinstance(host, np.ndarray) or host.shape != self.shape or host.dtype != self.dtype:
             raise ValueError("`set` takes a host array of the same shape and dtype")
-        self._owner.check()
+        self._owner.touch()
         self._host[...] = host
 
     def __getattr__(self, name: str) -> Any:
@@ -79,7 +79,7 @@ class EmulatedArray(NDArrayOperatorsMixin):
         return wrapped(found, self._owner)
 
     def __getitem__(self, index: Any) -> EmulatedArray:
-        self._owner.check()
+        self._owner.touch()
         # With an Ellipsis NumPy gives a view where it would else give a scalar.
         index = unwrapped(index)
         index = index if isinstance(index, tuple) else (index,)
@@ -91,7 +91,7 @@ class EmulatedArray(NDArrayOperatorsMixin):
     def __setitem__(self, index: Any, value: Any) -> None:
         if not isinstance(value, EmulatedArray | int | float | complex | np.generic):
             raise TypeError(f"a device array takes device arrays and scalars, not {type(value).__name__}")
-        self._owner.check()
+        self._owner.touch()
         self._host[unwrapped(index)] = unwrapped(value)
 
     def __len__(self) -> int:
@@ -113,7 +113,7 @@ class EmulatedArray(NDArrayOperatorsMixin):
 def unwrapped(value: Any) -> Any:
     """`value`, as NumPy takes it. TypeError for host arrays in it."""
     if isinstance(value, EmulatedArray):
-        value._owner.check()
+        value._owner.touch()
         return value._host
     if isinstance(value, np.ndarray):
         raise TypeError("a NumPy array where a device array is needed; upload it first")
@@ -140,7 +140,7 @@ def _guarded(function: Callable[..., Any], owner: EmulatedDevice, explicit: bool
 
     @wraps(function)
     def guarded(*args: Any, **kwargs: Any) -> Any:
-        owner.check()
+        owner.touch()
         result = function(*unwrapped(list(args)), **unwrapped(kwargs))
         return result if explicit else wrapped(result, owner)
 
@@ -171,7 +171,7 @@ class EmulatedModule(ModuleType):
     def _upload(self, function: Callable[..., Any]) -> Callable[..., Any]:
         @wraps(function)
         def upload(value: Any, *args: Any, **kwargs: Any) -> Any:
-            self._owner.check()
+            self._owner.touch()
             host = isinstance(value, np.ndarray)
             result = function(value if host else unwrapped(value), *args, **kwargs)
             if host:  # CuPy turns foreign byte orders while it copies; a result of NumPy's may be the host's own memory

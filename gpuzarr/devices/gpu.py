@@ -10,6 +10,9 @@ stream is: then the lane's host memory may be written again, and what the kernel
     lane.hold(x)          keep `x` alive until the stream has passed
     lane.settle()         wait for the stream; raise for what a kernel refused
 
+The lanes are the staging ring: while one wave's bytes are read into its lane's page-locked room, another's are on their
+way over the bus and a third's are decoded. A room is written again only when its lane is settled.
+
 Lanes are lent from a pool for each walk, so a task may itself call `run`, and several threads may read at once.
 """
 

@@ -302,7 +302,8 @@ def engine_for(chain: CodecChain, device: GpuDevice) -> GpuEngine:
 
 def _nvcomp(device: GpuDevice) -> Any:
     if device.nvcomp_kind == "emulated":
-        return EmulatedNvcomp(getattr(device, "bad_status_rows", ()), getattr(device, "wrong_size_rows", ()))
+        faults = getattr(device, "bad_status_rows", ()), getattr(device, "wrong_size_rows", ())
+        return EmulatedNvcomp(*faults, queue=getattr(device, "queue", None))
     from gpuzarr.codecs.engines.nvcomp import Nvcomp
 
     return Nvcomp()

@@ -2,7 +2,7 @@
 
 Addresses are host addresses. Each stream gets a status and an actual size as nvCOMP reports them: a stream that
 decodes to less than its capacity is a success with a smaller size; one that decodes to more, or is damaged, has
-status 12. Streams are decoded at once, whatever the CUDA stream.
+status 12. The work goes to `queue(stream, work)`; without one it is done at once.
 """
 
 from __future__ import annotations
@@ -30,8 +30,14 @@ Decode = Callable[[int, int, int, int], int]  # (source, size, destination, capa
 class EmulatedNvcomp:
     """As `Nvcomp`. Faults: the streams at these places of every batch fail, or come out a byte short."""
 
-    def __init__(self, bad_status_rows: Iterable[int] = (), wrong_size_rows: Iterable[int] = ()) -> None:
+    def __init__(
+        self,
+        bad_status_rows: Iterable[int] = (),
+        wrong_size_rows: Iterable[int] = (),
+        queue: Callable[[int, Callable[[], None]], None] | None = None,
+    ) -> None:
         self.version = (6, 0, 0)
+        self._queue = queue or (lambda stream, work: work())
         self.bad_status_rows, self.wrong_size_rows = frozenset(bad_status_rows), frozenset(wrong_size_rows)
 
     def status_name(self, status: int) -> str:
@@ -63,8 +69,10 @@ class EmulatedNvcomp:
         stream: int,
     ) -> None:
         """Decode `count` streams; `table` is the address of a table of `nvcomp.pack_table`."""
-        if not count:
-            return
+        if count:
+            self._queue(stream, lambda: self._decompress(format, count, table, largest, total, temp_bytes))
+
+    def _decompress(self, format: str, count: int, table: int, largest: int, total: int, temp_bytes: int) -> None:
         columns = np.frombuffer(memory_at(table, 40 * count, writable=True), np.uint64).reshape(5, count)
         statuses = np.frombuffer(memory_at(table + 40 * count, 4 * count, writable=True), np.int32)
         self._check(format, columns, largest, total, temp_bytes)

@@ -1,0 +1,205 @@
+"""What is queued on a GPU runs later: reading on streams that do nothing before somebody waits for them.
+
+The emulated device's lazy streams do the queued copies, launches and nvCOMP calls in order, at the wait. So a result
+that is used before the wait, and host memory that is written again while a copy from it is queued, give wrong values
+here, as they might on a GPU on a bad day.
+"""
+
+from __future__ import annotations
+
+import threading
+from typing import Any
+
+import numpy as np
+import pytest
+
+import gpuzarr
+from gpuzarr.devices import EmulatedDevice
+from gpuzarr.devices.contract import Lane
+from gpuzarr.devices.gpu import GpuLane
+from gpuzarr.devices.launches import Area, copy
+from gpuzarr.errors import GpuContextLostError
+from gpuzarr.storage import LocalStore
+from tests.test_reading_on_a_gpu import COMPRESSORS, FIELD, SHAPE, check, make
+
+SMALL = 16 * 24 * 4 * 2  # two chunks a wave: every lane is used again and again
+
+
+@pytest.fixture
+def lazy() -> EmulatedDevice:
+    device = EmulatedDevice(streams="lazy")
+    device.wave_bytes = SMALL
+    return device
+
+
+def once(device: EmulatedDevice, work: Any) -> Any:
+    found: list[Any] = []
+
+    def task(_: int, lane: Lane) -> None:
+        found.append(work(lane))
+
+    device.run(task, 1)
+    return found[0]
+
+
+@pytest.mark.parametrize("shards", [None, (32, 48)], ids=["plain", "sharded"])
+@pytest.mark.parametrize("codec", COMPRESSORS)
+def test_every_codec(lazy: EmulatedDevice, codec: str, shards: tuple[int, ...] | None) -> None:
+    check(make(compressors=COMPRESSORS[codec], shards=shards), lazy, seed=len(codec))
+
+
+def test_files_are_read_into_a_lanes_room_again_and_again(lazy: EmulatedDevice, tmp_path: Any) -> None:
+    a = make(LocalStore(tmp_path), chunks=(3, 5))
+    lazy.wave_bytes = 3 * 5 * 4
+    check(a, lazy, seed=1)
+    lazy.lanes = 1
+    check(a, lazy, seed=2)
+
+
+def test_faults_and_little_memory(lazy: EmulatedDevice) -> None:
+    for codec in ("none", "zstd", "blosc-lz4-shuffle", "gzip"):
+        a = make(compressors=COMPRESSORS[codec], chunks=(8, 8))
+        check(a, EmulatedDevice(streams="lazy", bad_status_rows={0, 3}), seed=10)
+        want = a[...].tobytes()
+        whole = EmulatedDevice(streams="lazy")
+        assert whole.download(a.to_device(whole)[...]).tobytes() == want
+        for failing in range(2, whole.allocations + 1):
+            tight = EmulatedDevice(streams="lazy", fail_allocation_at=failing)
+            assert tight.download(a.to_device(tight)[...]).tobytes() == want
+
+
+def test_destinations_and_casts(lazy: EmulatedDevice) -> None:
+    a = make()
+    for dtype in ("f4", "f8", "f2"):
+        out = lazy.upload(np.zeros((91, 67), dtype)).T
+        a.to_device(lazy).get_basic_selection((slice(None), slice(None)), out=out)
+        np.testing.assert_array_equal(lazy.download(out), a[...].astype(dtype))
+
+
+def test_values_are_whole_when_they_come_down(lazy: EmulatedDevice) -> None:
+    a = make()
+    there = a.to_device(lazy)
+    there[3:50] = there[7:54] * 2
+    np.testing.assert_array_equal(a[3:50], make()[7:54] * 2)
+
+
+def test_threads_read_at_once(lazy: EmulatedDevice) -> None:
+    a = make(compressors=COMPRESSORS["blosc-lz4-shuffle"], chunks=(8, 8))
+    there, want, wrong = a.to_device(lazy), a[...].tobytes(), list[int]()
+
+    def read(number: int) -> None:
+        for _ in range(5):
+            if lazy.download(there[...]).tobytes() != want:
+                wrong.append(number)
+
+    threads = [threading.Thread(target=read, args=(i,)) for i in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert wrong == []
+
+
+# ---- that it would be seen
+
+
+def test_a_result_before_the_wait_is_not_there(lazy: EmulatedDevice) -> None:
+    def work(lane: GpuLane) -> tuple[list[int], list[int]]:
+        area, host = lane.area("x", 4), lazy.pinned(4)
+        lazy.copy_in(lazy.address(area), np.arange(4, dtype="u1"), lane)
+        lazy.copy_out(lazy.address(area), host, lane)
+        before = host.tolist()
+        lazy.wait(lane)
+        return before, host.tolist()
+
+    assert once(lazy, work) == ([0xA5] * 4, [0, 1, 2, 3])
+
+
+def test_host_memory_that_is_written_too_early_is_seen(lazy: EmulatedDevice) -> None:
+    def work(lane: GpuLane) -> list[int]:
+        room, _ = lane.room(4)
+        area = lane.area("x", 4)
+        room[:4] = 1
+        lazy.copy_in(lazy.address(area), room[:4], lane)
+        room[:4] = 2  # the copy has not run yet
+        lazy.wait(lane)
+        found: list[int] = area[:4].tolist()
+        return found
+
+    assert once(lazy, work) == [2] * 4
+
+
+def test_a_room_that_grows_leaves_the_old_one_to_its_copy(lazy: EmulatedDevice) -> None:
+    def work(lane: GpuLane) -> list[int]:
+        room, _ = lane.room(4)
+        area = lane.area("x", 4)
+        room[:4] = 1
+        lazy.copy_in(lazy.address(area), room[:4], lane)
+        larger, _ = lane.room(1 << 20)
+        larger[:] = 2
+        lane.area("x", 1 << 20)  # and the area that is written to is let go of
+        lazy.wait(lane)
+        found: list[int] = area[:4].tolist()
+        return found
+
+    assert once(lazy, work) == [1] * 4
+
+
+def test_what_is_sent_may_be_changed_at_once(lazy: EmulatedDevice) -> None:
+    def work(lane: GpuLane) -> list[int]:
+        table = np.array([[0], [0], [4]], np.uint64)
+        data = np.arange(4, dtype="u1")
+        at, _ = lane.send(data, table)
+        area = lane.area("x", 4)
+        one = np.zeros(1, np.int64)
+        copy(lazy, lane, one, one, one + 4, Area(at, 4), Area(lazy.address(area), 4))
+        data[:], table[:] = 9, 9
+        lane.settle()
+        found: list[int] = area[:4].tolist()
+        return found
+
+    assert once(lazy, work) == [0, 1, 2, 3]
+
+
+def test_computations_come_behind_what_is_queued(lazy: EmulatedDevice) -> None:
+    def work(lane: GpuLane) -> list[int]:
+        area = lane.area("x", 4)
+        lazy.copy_in(lazy.address(area), np.arange(4, dtype="u1"), lane)
+        found: list[int] = (area[:4] + 1).tolist()
+        return found
+
+    assert once(lazy, work) == [1, 2, 3, 4]
+
+
+def test_a_lost_device_does_nothing_more(lazy: EmulatedDevice) -> None:
+    host = lazy.pinned(4)
+
+    def work(lane: GpuLane) -> None:
+        lazy.copy_out(lazy.address(lane.area("x", 4)), host, lane)
+        host[:] = 7
+        lazy.lose_context_after = lazy.operations
+        lane.settle()
+
+    with pytest.raises(GpuContextLostError):
+        once(lazy, work)
+    assert host.tolist() == [7] * 4
+
+
+def test_a_sound_read_waits_once_a_wave_and_once_more_for_its_statuses() -> None:
+    """Lanes are what overlaps waves, so a wave may wait for itself, but not for every chunk."""
+    waits = []
+
+    class Counting(EmulatedDevice):
+        def wait(self, lane: GpuLane) -> None:
+            waits.append(lane)
+            super().wait(lane)
+
+    device = Counting(streams="lazy")
+    for codec, most in (("none", 1), ("zstd", 2), ("blosc-lz4-shuffle", 2)):
+        a = gpuzarr.create_array({}, shape=SHAPE, chunks=(8, 8), dtype="f8", compressors=COMPRESSORS[codec])
+        a[...] = FIELD
+        there = a.to_device(device)
+        device.wave_bytes = 8 * 8 * 8 * 30
+        waits.clear()
+        there[...]
+        assert len(waits) <= most * -(-9 * 12 // 30)
