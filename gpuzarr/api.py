@@ -17,8 +17,9 @@ from gpuzarr.array import Array
 from gpuzarr.create import DEFAULT_FILL_VALUE
 from gpuzarr.group import Group
 from gpuzarr.hierarchy import make_nodes
+from gpuzarr.making import consolidate
 from gpuzarr.metadata.model import ArrayMetadata, Node
-from gpuzarr.nodes import UseConsolidated, consolidate, not_found, read_node
+from gpuzarr.nodes import UseConsolidated, not_found, read_node
 from gpuzarr.opening import format_of, handle_of, place_of, refuse_anything
 from gpuzarr.options import config as options
 from gpuzarr.tree import Tree

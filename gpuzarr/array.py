@@ -3,28 +3,30 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any, Self
 
 import numpy as np
 
-from gpuzarr.attributes import Attributes
+from gpuzarr.attributes import Attributes, Change
 from gpuzarr.bands import bands
 from gpuzarr.cache import ChunkCache
 from gpuzarr.devices import Device, get_device
 from gpuzarr.devices.borrowing import destination
 from gpuzarr.doors import Blocks, Lazy, LazyArray, OIndex, VIndex, everything
-from gpuzarr.errors import ArrayNotFoundError, ReadOnlyError
+from gpuzarr.errors import ArrayNotFoundError, ConflictError, ReadOnlyError
 from gpuzarr.explain import explain
 from gpuzarr.facts import ArrayConfig, ArrayFacts
 from gpuzarr.grid import RectilinearGrid
 from gpuzarr.info import ArrayInfo
+from gpuzarr.making import change_attributes, changing
 from gpuzarr.metadata.model import ArrayMetadata
-from gpuzarr.nodes import read_array, write_metadata
+from gpuzarr.nodes import read_array
 from gpuzarr.options import config
 from gpuzarr.read import read
-from gpuzarr.resize import grown, remove_outside, trim
+from gpuzarr.resize import clear_exposed, grown, remove_outside, trim
 from gpuzarr.selection import (
     Box,
     Coordinates,
@@ -94,15 +96,27 @@ class Array(ArrayFacts):
             cache=ChunkCache(self._cache_bytes) if self._cache_bytes else None,
         )
 
-    def _replace(self, metadata: ArrayMetadata) -> None:
-        """Write new metadata and go on with it."""
-        write_metadata(self.store, self.path, metadata)
-        self._take(metadata)
+    def _change_attributes(self, change: Change) -> None:
+        waiting = {"timeout": self._stored.lock_timeout, "synchronizer": self.synchronizer}
+        self.metadata = change_attributes(self.store, self.path, self.metadata, change, **waiting)
 
-    def _update_attributes(self, attributes: dict[str, Any]) -> None:
-        metadata = replace(self.metadata, attributes=attributes)
-        write_metadata(self.store, self.path, metadata)
-        self.metadata = metadata
+    @contextmanager
+    def _reshaping(self) -> Iterator[tuple[ArrayMetadata, Callable[[ArrayMetadata], None]]]:
+        """The metadata in the store, and a function that replaces them and goes on with the new ones. Nobody else
+        appends or resizes meanwhile. ConflictError where another writer did so since this array was opened."""
+        stored = self._stored
+        waiting = {"timeout": stored.lock_timeout, "synchronizer": self.synchronizer}
+        with changing(self.store, self.path, self.metadata, **waiting) as (now, replace_by):
+            if now.with_attributes({}) != self.metadata.with_attributes({}):
+                raise ConflictError(
+                    f"{self!r} was changed by another writer and has shape {now.shape} now; refresh() takes that over"
+                )
+
+            def commit(new: ArrayMetadata) -> None:
+                replace_by(new)
+                self._take(new)
+
+            yield now, commit
 
     # ---- what can be set
 
@@ -118,7 +132,7 @@ class Array(ArrayFacts):
     @property
     def attrs(self) -> Attributes:
         """The user's attributes; a mutable mapping, written at every change."""
-        return Attributes(lambda: dict(self.metadata.attributes), self._update_attributes)
+        return Attributes(lambda: dict(self.metadata.attributes), self._change_attributes)
 
     # ---- reading
 
@@ -280,21 +294,25 @@ class Array(ArrayFacts):
         """Change the shape: `resize(10, 20)` or `resize((10, 20))`.
 
         Chunks that fall outside are deleted, and what falls outside of a boundary chunk is set to the fill value.
-        New elements are the fill value.
+        New elements are the fill value. ConflictError where another writer changed the shape since this array was
+        opened.
         """
         self._check_writable("resize")
-        old = self._stored
-        new = grown(self.metadata, shape[0] if len(shape) == 1 else shape)
-        self._replace(new)
-        if any(n < o for n, o in zip(new.shape, old.metadata.shape, strict=True)):
-            trim(old, new.shape)
-            remove_outside(self._stored, old)
+        wanted = grown(self.metadata, shape[0] if len(shape) == 1 else shape).shape
+        with self._reshaping() as (now, commit):
+            old, new = self._stored, now.with_shape(wanted)
+            clear_exposed(old, self._stored_as(new))
+            commit(new)
+            if any(n < o for n, o in zip(new.shape, old.metadata.shape, strict=True)):
+                trim(old, new.shape)
+                remove_outside(self._stored, old)
 
     def append(self, data: Any, axis: int = 0) -> tuple[int, ...]:
         """Add `data` at the end of `axis`; returns the new shape.
 
         The chunks are written first and the new shape last, so that an append that is cut short leaves the array
-        as it was.
+        as it was. ConflictError, and nothing is written, where another writer changed the shape since this array was
+        opened.
         """
         self._check_writable("append to")
         source = values_of(data, self.dtype, self.device)
@@ -303,15 +321,16 @@ class Array(ArrayFacts):
         axis = range(self.ndim)[axis]
         if any(i != axis and n != o for i, (n, o) in enumerate(zip(source.shape, self.shape, strict=True))):
             raise ValueError(f"data of shape {source.shape} cannot be appended to {self.shape} along axis {axis}")
-        start = self.shape[axis]
-        shape = tuple(s + source.shape[axis] if i == axis else s for i, s in enumerate(self.shape))
-        metadata = grown(self.metadata, shape)
-        none = (False,) * self.ndim
-        spans = tuple(
-            Span(start, source.shape[axis], 1) if i == axis else Span(0, s, 1) for i, s in enumerate(self.shape)
-        )
-        self._put(self._stored_as(metadata), Box(spans, none, none), source)
-        self._replace(metadata)
+        with self._reshaping() as (now, commit):
+            start = now.shape[axis]
+            shape = tuple(s + source.shape[axis] if i == axis else s for i, s in enumerate(now.shape))
+            spans = tuple(
+                Span(start, source.shape[axis], 1) if i == axis else Span(0, s, 1) for i, s in enumerate(now.shape)
+            )
+            new = now.with_shape(shape)
+            selection = Box(spans, *((False,) * self.ndim,) * 2)
+            self._put(replace(self._stored_as(new), committed=now.shape), selection, source)
+            commit(new)
         return shape
 
     def update_attributes(self, attributes: Mapping[str, Any]) -> Self:

@@ -1,5 +1,8 @@
 """User attributes of an array or a group: a mapping whose every change is one write of metadata.
 
+What is read is as it was when the node was opened or last changed through this handle. A change is made to what
+the store holds at that time, so that two writers that set two attributes both find theirs.
+
 Values are JSON. They are taken over as a reader of the store would see them (tuples as lists, keys as strings),
 and what is handed out is a copy, so that a change inside a nested value is never half done: it is stored when
 the value is assigned again.
@@ -10,31 +13,34 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator, Mapping, MutableMapping
 from copy import deepcopy
-from typing import Any
+from typing import Any, TypeAlias
+
+Change: TypeAlias = Callable[[dict[str, Any]], dict[str, Any]]
 
 
 class Attributes(MutableMapping[str, Any]):
-    """The attributes behind two callables: one that gives the present dict, one that stores a new one.
+    """The attributes behind two callables: one that gives the present dict, one that stores what a function makes of
+    the dict in the store.
 
     Every method that changes something raises TypeError for a value that JSON cannot hold, before anything is
     written, and ReadOnlyError where the node was opened for reading.
     """
 
-    __slots__ = ("_read", "_write")
+    __slots__ = ("_change", "_read")
 
-    def __init__(self, read: Callable[[], dict[str, Any]], write: Callable[[dict[str, Any]], object]) -> None:
-        self._read, self._write = read, write
+    def __init__(self, read: Callable[[], dict[str, Any]], change: Callable[[Change], object]) -> None:
+        self._read, self._change = read, change
 
     def __getitem__(self, key: str) -> Any:
         return deepcopy(self._read()[key])
 
     def __setitem__(self, key: str, value: Any) -> None:
-        self._write({**self._read(), **as_json({key: value})})
+        self._add({key: value})
 
     def __delitem__(self, key: str) -> None:
-        left = dict(self._read())
-        del left[key]
-        self._write(left)
+        if key not in self._read():
+            raise KeyError(key)
+        self._change(lambda old: {name: value for name, value in old.items() if name != key})
 
     def __iter__(self) -> Iterator[str]:
         return iter(tuple(self._read()))
@@ -47,11 +53,16 @@ class Attributes(MutableMapping[str, Any]):
 
     def put(self, attributes: Mapping[str, Any]) -> None:
         """Replace all attributes in one write."""
-        self._write(as_json(attributes))
+        new = as_json(attributes)
+        self._change(lambda _: new)
 
     def update(self, other: Any = (), /, **more: Any) -> None:
         """Set several attributes in one write."""
-        self._write({**self._read(), **as_json(dict(other, **more))})
+        self._add(dict(other, **more))
+
+    def _add(self, attributes: Mapping[str, Any]) -> None:
+        new = as_json(attributes)
+        self._change(lambda old: {**old, **new})
 
     def clear(self) -> None:
         """Remove all attributes in one write."""
@@ -61,10 +72,10 @@ class Attributes(MutableMapping[str, Any]):
         """Remove an attribute and return its value; `default`, where given, if it is absent."""
         if len(default) > 1:
             raise TypeError(f"pop expected at most 2 arguments, got {1 + len(default)}")
-        left = dict(self._read())
-        value = left.pop(key, *default)
-        if len(left) != len(self):
-            self._write(left)
+        if key not in self._read() and default:
+            return default[0]
+        value = self[key]
+        del self[key]
         return value
 
     def asdict(self) -> dict[str, Any]:

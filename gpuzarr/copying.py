@@ -16,7 +16,8 @@ from gpuzarr.array import Array
 from gpuzarr.creation import create_like, metadata_of
 from gpuzarr.errors import ContainsNodeError
 from gpuzarr.group import Group
-from gpuzarr.nodes import join, make_node, normalize_path
+from gpuzarr.making import making_node
+from gpuzarr.nodes import join, normalize_path
 from gpuzarr.opening import place_of
 from gpuzarr.storage.contract import Store
 
@@ -160,13 +161,14 @@ def _same_format(source: Array, dest: Group) -> bool:
 def _copy_objects(source: Array, dest: Group, name: str, attributes: dict[str, Any]) -> None:
     """The stored chunks as they are."""
     path = join(dest.path, normalize_path(name))
-    make_node(dest.store, path, source.metadata.with_attributes(attributes), overwrite=True)
     prefix = f"{source.path}/" if source.path else ""
-    for key in list(source.chunk_store.list(source.path)):
-        if source.metadata.key_encoding.coords(key[len(prefix) :], source.metadata.grid.counts) is not None:
-            data = source.chunk_store.get(key)
-            if data is not None:
-                dest.store.set(f"{path}/{key[len(prefix) :]}", data)
+    metadata = source.metadata.with_attributes(attributes)
+    with making_node(dest.store, path, metadata, overwrite=True) as (place, inside):
+        for key in list(source.chunk_store.list(source.path)):
+            if source.metadata.key_encoding.coords(key[len(prefix) :], source.metadata.grid.counts) is not None:
+                data = source.chunk_store.get(key)
+                if data is not None:
+                    place.set(join(inside, key[len(prefix) :]), data)
 
 
 def _copy_values(

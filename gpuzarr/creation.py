@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
+from functools import partial
 from itertools import product
 from typing import Any
 
@@ -18,9 +19,9 @@ from gpuzarr.array import Array
 from gpuzarr.create import DEFAULT_FILL_VALUE, array_metadata, settings_of
 from gpuzarr.errors import MetadataError
 from gpuzarr.grid import Grid
+from gpuzarr.making import making_node
 from gpuzarr.metadata import array_from_v2, array_from_v3
 from gpuzarr.metadata.model import ArrayMetadata
-from gpuzarr.nodes import make_node
 from gpuzarr.storage.contract import Store
 
 COPY_BYTES = 64 << 20  # about this much of a source is in memory at a time
@@ -34,12 +35,27 @@ REPLACES = {"codecs": CHAIN, "compressor": ("compressors",), "dimension_separato
 """What makes an argument of the source give way."""
 
 
-def new_array(store: Store, path: str, metadata: ArrayMetadata, *, overwrite: bool = False, **handle: Any) -> Array:
-    """Write the metadata of a new array and open it; `handle` is what Array takes. As `nodes.make_node`."""
+def new_array(
+    store: Store,
+    path: str,
+    metadata: ArrayMetadata,
+    *,
+    overwrite: bool = False,
+    write: Callable[[Array], object] | None = None,
+    **handle: Any,
+) -> Array:
+    """Write the metadata of a new array, let `write` put data into it, and open it; `handle` is what Array takes.
+
+    As `nodes.making_node`: where something is replaced, and the store can, that is when the data are written.
+    """
     array = Array(store, path, metadata, **handle)  # refuses a chain that could not be run, while all is still there
-    make_node(store, path, metadata, overwrite=overwrite)
-    if overwrite and array.chunk_store is not store:
-        array.chunk_store.delete_prefix(path)
+    apart = array.chunk_store is not store
+    with making_node(store, path, metadata, overwrite=overwrite) as (place, inside):
+        if overwrite and apart:
+            array.chunk_store.delete_prefix(path)
+        if write is not None:
+            staged = place is not store and not apart
+            write(Array(place, inside, metadata, **{**handle, "chunk_store": None}) if staged else array)
     return array
 
 
@@ -125,10 +141,8 @@ def from_array(
         settings["fill_value"] = fill_value
     metadata = array_metadata(**settings)
     config = config_with(config, order if metadata.zarr_format == 3 else None)
-    array = new_array(store, path, metadata, overwrite=overwrite, config=config, **(handle or {}))
-    if write_data:
-        fill(array, data)
-    return array
+    write = partial(fill, data=data) if write_data else None
+    return new_array(store, path, metadata, overwrite=overwrite, write=write, config=config, **(handle or {}))
 
 
 def is_keep(value: Any) -> bool:
@@ -150,10 +164,12 @@ def create(
     """A new array from the arguments of `gpuzarr.create`; `data` are written into it."""
     metadata = array_metadata(**translated(arguments))
     config = config_with(config, arguments.get("order") if metadata.zarr_format == 3 else None, write_empty_chunks)
-    array = new_array(store, path, metadata, overwrite=overwrite, config=config, **(handle or {}))
-    if data is not None:
-        array[...] = data
-    return array
+
+    def write(array: Array) -> None:
+        if data is not None:
+            array[...] = data
+
+    return new_array(store, path, metadata, overwrite=overwrite, write=write, config=config, **(handle or {}))
 
 
 def create_like(
@@ -189,10 +205,8 @@ def create_like(
                 settings.pop(old, None)
     metadata = array_metadata(**{**settings, **given})
     config = config_with(config, arguments.get("order") if metadata.zarr_format == 3 else None, write_empty_chunks)
-    array = new_array(store, path, metadata, overwrite=overwrite, config=config, **(handle or {}))
-    if write_data:
-        fill(array, data)
-    return array
+    write = partial(fill, data=data) if write_data else None
+    return new_array(store, path, metadata, overwrite=overwrite, write=write, config=config, **(handle or {}))
 
 
 def translated(arguments: Mapping[str, Any]) -> dict[str, Any]:

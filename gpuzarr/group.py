@@ -8,7 +8,7 @@ from typing import Any, Self
 import numpy as np
 
 from gpuzarr.array import Array
-from gpuzarr.attributes import Attributes, as_json
+from gpuzarr.attributes import Attributes, Change, as_json
 from gpuzarr.creation import HANDLE, create, create_array, create_like, from_array
 from gpuzarr.devices import Device, chosen_device, get_device
 from gpuzarr.dtypes import parse_dtype
@@ -23,22 +23,20 @@ from gpuzarr.errors import (
 from gpuzarr.facts import ArrayConfig
 from gpuzarr.hierarchy import make_nodes, move_node
 from gpuzarr.info import GroupInfo
+from gpuzarr.making import change_attributes, changing, delete_node, make_node
 from gpuzarr.metadata.model import ArrayMetadata, GroupMetadata, Node
 from gpuzarr.node import StoredNode
 from gpuzarr.nodes import (
     UseConsolidated,
     below,
-    delete_node,
     descendants,
     describe,
     join,
-    make_node,
     normalize_path,
     not_found,
     parents,
     read_group,
     read_node,
-    write_metadata,
 )
 from gpuzarr.storage.contract import Store
 from gpuzarr.storage.resolve import open_store
@@ -126,13 +124,11 @@ class Group(StoredNode):
     @property
     def attrs(self) -> Attributes:
         """The user's attributes; a mutable mapping, written at every change."""
-        return Attributes(lambda: self.metadata.attributes, self._set_attributes)
+        return Attributes(lambda: self.metadata.attributes, self._change_attributes)
 
-    def _set_attributes(self, attributes: dict[str, Any]) -> None:
+    def _change_attributes(self, change: Change) -> None:
         self._check_writable("change the attributes of")
-        metadata = self.metadata.with_attributes(attributes)
-        write_metadata(self.store, self.path, metadata)
-        self.metadata = metadata
+        self.metadata = change_attributes(self.store, self.path, self.metadata, change)
 
     def update_attributes(self, new_attributes: Mapping[str, Any]) -> Self:
         """Add to the attributes, in one write; returns this group."""
@@ -481,8 +477,9 @@ class Group(StoredNode):
         known = self.metadata.consolidated
         if known is not None:
             left = {name: node for name, node in known.items() if not f"{name}/".startswith(f"{path}/")}
+            with changing(self.store, self.path, self.metadata) as (now, replace_by):
+                replace_by(now.with_consolidated(left))
             self.metadata = self.metadata.with_consolidated(left)
-            write_metadata(self.store, self.path, self.metadata)
 
     def _check_writable(self, what: str) -> None:
         if self.read_only:

@@ -3,24 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import nullcontext
 
 from gpuzarr.errors import ContainsArrayError, ContainsGroupError, MetadataError
+from gpuzarr.making import delete_node, make_parents, refuse_existing, write_metadata, write_metadata_if_absent
 from gpuzarr.metadata.model import ArrayMetadata, GroupMetadata, Node
-from gpuzarr.nodes import (
-    DOCUMENTS,
-    check_name,
-    delete_node,
-    describe,
-    join,
-    kinds_at,
-    make_parents,
-    normalize_path,
-    parents,
-    refuse_existing,
-    write_metadata,
-    write_metadata_if_absent,
-)
-from gpuzarr.storage.contract import Store
+from gpuzarr.nodes import check_name, describe, join, kinds_at, normalize_path, parents
+from gpuzarr.storage.contract import DOCUMENTS, Store
 
 
 def make_nodes(store: Store, nodes: Mapping[str, Node], *, overwrite: bool = False) -> list[tuple[str, Node]]:
@@ -44,12 +33,11 @@ def make_nodes(store: Store, nodes: Mapping[str, Node], *, overwrite: bool = Fal
     for path in implied:
         if ("array", wanted[path].zarr_format) in kinds_at(store, path):
             raise ContainsArrayError(f"{describe(store, path)} is an array, and only groups have members")
-    for path in named if overwrite else ():
-        store.delete_prefix(path)
     made = []
     for path, node in wanted.items():
         if path in named:
-            write_metadata(store, path, node)
+            with store.replacing(path) if overwrite else nullcontext((store, path)) as (place, inside):
+                write_metadata(place, inside, node)
             made.append((path, node))
         elif write_metadata_if_absent(store, path, node):
             made.append((path, node))

@@ -1,8 +1,7 @@
-"""Arrays and groups of a hierarchy as documents in a store: find, read, write, list, delete.
+"""Arrays and groups of a hierarchy as documents in a store: find, read, list. `making.py` writes and deletes them.
 
 Format 3 has one document a node (`zarr.json`), which costs one request; format 2 has `.zarray` or `.zgroup` with
-`.zattrs` beside it, fetched together. Where no format is asked for, format 3 is looked for first. A node is written
-so that whoever finds its document finds the rest: parents before it, attributes before it.
+`.zattrs` beside it, fetched together. Where no format is asked for, format 3 is looked for first.
 """
 
 from __future__ import annotations
@@ -13,8 +12,6 @@ from typing import Literal
 from gpuzarr.errors import (
     ArrayNotFoundError,
     ContainsArrayError,
-    ContainsGroupError,
-    ContainsNodeError,
     GroupNotFoundError,
     KeyValidationError,
     MetadataError,
@@ -22,20 +19,19 @@ from gpuzarr.errors import (
     NodeTypeValidationError,
     StoreError,
 )
-from gpuzarr.metadata.consolidated import build, subtree
 from gpuzarr.metadata.consolidated import parse_v2 as consolidated_from_v2
+from gpuzarr.metadata.consolidated import subtree
 from gpuzarr.metadata.documents import MAX_DOCUMENT_BYTES, parse_document
 from gpuzarr.metadata.model import ArrayMetadata, GroupMetadata, Node
 from gpuzarr.metadata.v2 import array_from_v2, group_from_v2
 from gpuzarr.metadata.v3 import node_from_v3
-from gpuzarr.storage.contract import Buffer, Store
+from gpuzarr.storage.contract import DOCUMENTS, Buffer, Store
 
 ZarrFormat = Literal[2, 3]
 UseConsolidated = bool | str | None
 """None: where it is there; True: it must be; False: never; a string: format 2's, under this key."""
 
-DOCUMENTS = ("zarr.json", ".zarray", ".zgroup", ".zattrs", ".zmetadata")
-_NODE_DOCUMENTS = ("zarr.json", ".zarray", ".zgroup")
+NODE_DOCUMENTS = ("zarr.json", ".zarray", ".zgroup")
 _BATCH = 1000  # documents fetched in one call while listing
 _SHOWN = 10  # names that a message lists
 
@@ -93,13 +89,13 @@ def read_node(
         key = join(path, "zarr.json")
         data = store.get(key, limit=MAX_DOCUMENT_BYTES)
         if data is not None:
-            return _consolidated(_node_v3(data, key), path, use_consolidated)
+            return _consolidated(node_v3(data, key), path, use_consolidated)
         if zarr_format == 3:
             return None
     zmetadata = use_consolidated if isinstance(use_consolidated, str) else ".zmetadata"
     names = [".zarray", ".zgroup", ".zattrs", *([] if use_consolidated is False else [zmetadata])]
     keys = [join(path, name) for name in names]
-    found = _documents(store, keys)
+    found = fetch_documents(store, keys)
     node = _node_v2(found, keys)
     if isinstance(node, GroupMetadata) and len(found) > 3 and found[3] is not None:
         document = parse_document(bytes(found[3]), key=keys[3])
@@ -107,12 +103,13 @@ def read_node(
     return None if node is None else _consolidated(node, path, use_consolidated)
 
 
-def _documents(store: Store, keys: Sequence[str]) -> list[Buffer | None]:
+def fetch_documents(store: Store, keys: Sequence[str]) -> list[Buffer | None]:
     """Documents, None for absent ones. LimitError for one that is too long to be read."""
     return store.get_many(keys, limit=MAX_DOCUMENT_BYTES)
 
 
-def _node_v3(data: Buffer, key: str) -> Node:
+def node_v3(data: Buffer, key: str) -> Node:
+    """The node of a `zarr.json`. MetadataError."""
     return node_from_v3(parse_document(bytes(data), key=key), key=key)
 
 
@@ -169,10 +166,10 @@ def describe(store: Store, path: str) -> str:
 
 def kinds_at(store: Store, path: str) -> list[tuple[Literal["array", "group"], ZarrFormat]]:
     """Kind and format of every node document at `path`; several where formats are mixed."""
-    v3, zarray, zgroup = _documents(store, [join(path, name) for name in _NODE_DOCUMENTS])
+    v3, zarray, zgroup = fetch_documents(store, [join(path, name) for name in NODE_DOCUMENTS])
     found: list[tuple[Literal["array", "group"], ZarrFormat]] = []
     if v3 is not None:
-        node = _node_v3(v3, join(path, "zarr.json"))
+        node = node_v3(v3, join(path, "zarr.json"))
         found.append(("array" if isinstance(node, ArrayMetadata) else "group", 3))
     if zarray is not None:
         found.append(("array", 2))
@@ -208,93 +205,6 @@ def not_found(store: Store, path: str, kind: str | None, zarr_format: int | None
     return error(f"no {kind or 'array or group'}{form} at {describe(store, path)}: {what_is_there(store, path)}")
 
 
-# ---- writing
-
-
-def write_metadata(store: Store, path: str, metadata: Node) -> None:
-    """Put the documents of a node, the one that makes it a node last."""
-    documents = metadata.documents()
-    for name in sorted(documents, key=lambda name: name in _NODE_DOCUMENTS):
-        store.set(join(path, name), documents[name])
-
-
-def write_metadata_if_absent(store: Store, path: str, metadata: Node) -> bool:
-    """Make a node where there is none of its kind and format; False, and nothing written, where there is one."""
-    documents = metadata.documents()
-    last = next(name for name in _NODE_DOCUMENTS if name in documents)
-    if store.exists(join(path, last)):
-        return False
-    for name, data in documents.items():
-        if name != last:
-            store.set_if_absent(join(path, name), data)
-    return store.set_if_absent(join(path, last), documents[last])
-
-
-def make_node(store: Store, path: str, metadata: Node, *, overwrite: bool = False) -> None:
-    """Make a new node with the groups above it.
-
-    All is checked, and the documents are encoded, before anything is deleted or written. With `overwrite`,
-    everything under `path` is deleted. Raises ContainsArrayError or ContainsGroupError where a node is in the
-    way, or an array is above it, and ReadOnlyError.
-    """
-    check_name(path)
-    metadata.documents()
-    store.check_writable(join(path, "zarr.json"))
-    if not (overwrite and store.supports_deletes):
-        refuse_existing(store, path)
-    missing = _missing_parents(store, path, metadata.zarr_format)
-    if overwrite and store.supports_deletes:
-        store.delete_prefix(path)
-    _make_groups(store, missing, metadata.zarr_format)
-    if not write_metadata_if_absent(store, path, metadata):
-        raise ContainsNodeError(f"another writer made a node at {describe(store, path)} first")
-
-
-def refuse_existing(store: Store, path: str) -> None:
-    """Raise ContainsArrayError or ContainsGroupError where a node of any format is at `path`."""
-    for kind, form in kinds_at(store, path):
-        error = ContainsArrayError if kind == "array" else ContainsGroupError
-        raise error(f"a Zarr format {form} {kind} is in the way at {describe(store, path)}; overwrite=True replaces it")
-
-
-def make_parents(store: Store, path: str, zarr_format: ZarrFormat) -> None:
-    """Make the groups above `path` that are not there. ContainsArrayError where one of them is an array."""
-    _make_groups(store, _missing_parents(store, path, zarr_format), zarr_format)
-
-
-def _make_groups(store: Store, paths: Sequence[str], zarr_format: ZarrFormat) -> None:
-    for path in paths:
-        write_metadata_if_absent(store, path, GroupMetadata(zarr_format=zarr_format))
-
-
-def _missing_parents(store: Store, path: str, zarr_format: int) -> list[str]:
-    above = parents(path)
-    if not above:
-        return []
-    names = ("zarr.json", ".zarray", ".zgroup")
-    found = _documents(store, [join(parent, name) for parent in above for name in names])
-    missing = []
-    for i, parent in enumerate(above):
-        v3, zarray, zgroup = found[3 * i : 3 * i + 3]
-        is_array = zarray is not None
-        if v3 is not None:
-            is_array = is_array or isinstance(_node_v3(v3, join(parent, "zarr.json")), ArrayMetadata)
-        if is_array:
-            raise ContainsArrayError(
-                f"{path!r} cannot be made: {describe(store, parent)} is an array, and only groups have members"
-            )
-        if (v3 if zarr_format == 3 else zgroup) is None:
-            missing.append(parent)
-    return missing
-
-
-def delete_node(store: Store, path: str) -> None:
-    """Delete a node and everything under it, its document first, so that no reader finds half a node."""
-    for name in DOCUMENTS:
-        store.delete(join(path, name))
-    store.delete_prefix(path)
-
-
 # ---- listing
 
 
@@ -311,14 +221,14 @@ def children(store: Store, path: str, zarr_format: int) -> Iterator[tuple[str, N
     for start in range(0, len(names), _BATCH):
         batch = names[start : start + _BATCH]
         keys = [f"{join(path, name)}/{document}" for name in batch for document in wanted]
-        found = _documents(store, keys)
+        found = fetch_documents(store, keys)
         for i, name in enumerate(batch):
             span = slice(i * len(wanted), (i + 1) * len(wanted))
             if zarr_format == 2:
                 node = _node_v2(found[span], keys[span])
             else:
                 data = found[i]
-                node = None if data is None else _node_v3(data, keys[i])
+                node = None if data is None else node_v3(data, keys[i])
             if node is not None:
                 yield name, node
 
@@ -359,12 +269,3 @@ def below(metadata: GroupMetadata, path: str) -> Node:
     if isinstance(node, ArrayMetadata):
         return node
     return node.with_consolidated(subtree(metadata.consolidated, path))
-
-
-def consolidate(store: Store, path: str, metadata: GroupMetadata) -> GroupMetadata:
-    """Read every node below a group and write copies of their metadata into the group's own."""
-    plain = metadata.with_consolidated(None)
-    nodes = dict(descendants(store, path, plain, use_consolidated=False))
-    consolidated = build(plain, nodes)
-    write_metadata(store, path, consolidated)
-    return consolidated

@@ -7,7 +7,8 @@ deletes what was there; "w-" makes it and refuses where anything is there. No mo
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 from gpuzarr.array import Array
@@ -15,19 +16,9 @@ from gpuzarr.attributes import as_json
 from gpuzarr.creation import create
 from gpuzarr.errors import ContainsNodeError, MetadataError
 from gpuzarr.group import Group
+from gpuzarr.making import making_node, refuse_existing
 from gpuzarr.metadata.model import ArrayMetadata, GroupMetadata
-from gpuzarr.nodes import (
-    UseConsolidated,
-    describe,
-    join,
-    make_node,
-    normalize_path,
-    not_found,
-    read_array,
-    read_group,
-    read_node,
-    refuse_existing,
-)
+from gpuzarr.nodes import UseConsolidated, describe, join, normalize_path, not_found, read_array, read_group, read_node
 from gpuzarr.options import config as options
 from gpuzarr.storage.contract import Store
 from gpuzarr.storage.resolve import open_store
@@ -148,6 +139,13 @@ def _make_array(place: Place, config: Any, arguments: dict[str, Any], *, overwri
 def make_group(place: Place, arguments: dict[str, Any], *, overwrite: bool = False) -> Group:
     """A new group with the `attributes` and `zarr_format` among `arguments`."""
     handle = handle_of(arguments)
+    with making_group(place, arguments, overwrite=overwrite) as group:
+        return Group(*place, group.metadata, **handle)
+
+
+@contextmanager
+def making_group(place: Place, arguments: dict[str, Any], *, overwrite: bool = False) -> Iterator[Group]:
+    """Context manager: a new group, to put members into; it takes its place when the block ends (`making_node`)."""
     overwrite = bool(arguments.pop("overwrite", False)) or overwrite
     zarr_format = arguments.pop("zarr_format", None) or options.get("default_zarr_format")
     attributes = as_json(arguments.pop("attributes", None) or {})
@@ -157,8 +155,8 @@ def make_group(place: Place, arguments: dict[str, Any], *, overwrite: bool = Fal
     if zarr_format not in (2, 3):
         raise MetadataError(f"zarr_format must be 2 or 3, got {zarr_format!r}")
     metadata = GroupMetadata(zarr_format=zarr_format, attributes=attributes)
-    make_node(*place, metadata, overwrite=overwrite)
-    return Group(*place, metadata, **handle)
+    with making_node(*place, metadata, overwrite=overwrite) as inside:
+        yield Group(*inside, metadata)
 
 
 def _refuse_config(config: Any, place: Place) -> None:

@@ -143,6 +143,7 @@ class _Shard:
         if index is None:
             return _Located(None, np.arange(self.plan.size), None, None, generation)
         rows = linear(self.stored, self.coords, self.plan.coords())
+        index.check(self.key, rows)
         order = np.argsort(index.starts[rows], kind="stable") if rows.size > 1 else rows - rows
         rows = rows[order]
         return _Located(index.version, order, index.starts[rows], index.sizes[rows], generation)

@@ -79,9 +79,9 @@ def save_group(
     with _place(store, path, "a", storage_options) as place:
         for array in arrays.values():
             creation.refuse_self(array, *place)
-        group = opening.make_group(place, {"zarr_format": form}, overwrite=True)
-        for name, array in arrays.items():
-            group[name] = array
+        with opening.making_group(place, {"zarr_format": form}, overwrite=True) as group:
+            for name, array in arrays.items():
+                group[name] = array
 
 
 class Loaded(Mapping[str, Any]):

@@ -1,8 +1,9 @@
 """Where the inner chunks of a shard lie (codec "sharding_indexed").
 
-A shard index says at which byte range of the shard each inner chunk is. It is read before the data, checked
-whole, and kept for as long as the array is open; it is used only for an object that is still in the state in
-which the index was read, so that a shard that was replaced meanwhile is never read by an old index.
+A shard index says at which byte range of the shard each inner chunk is. It is read before the data, checked whole
+(an entry that cannot be true makes its own inner chunk unreadable, and no other), and kept for as long as the array
+is open; it is used only for an object that is still in the state in which the index was read, so that a shard that
+was replaced meanwhile is never read by an old index.
 """
 
 from __future__ import annotations
@@ -25,6 +26,15 @@ class ShardIndex(NamedTuple):
     version: Any  # of the object, as the store gave it
     starts: np.ndarray[Any, Any]  # int64, -1 where there is no chunk
     sizes: np.ndarray[Any, Any]  # int64
+    lost: np.ndarray[Any, Any] | None = None  # rows whose entry cannot be true; None: there is none
+
+    def check(self, key: str, rows: np.ndarray[Any, Any]) -> None:
+        """CorruptShardError where one of these rows is lost."""
+        if self.lost is not None and self.lost[rows].any():
+            row = int(rows[self.lost[rows]][0])
+            raise CorruptShardError(
+                f"the shard's index does not say where inner chunk {row} lies", key=key, codec="sharding_indexed"
+            )
 
 
 def inner_counts(stored: StoredArray, coords: tuple[int, ...]) -> tuple[int, ...]:
@@ -78,10 +88,14 @@ def read_index(stored: StoredArray, key: str, coords: tuple[int, ...]) -> ShardI
 
 
 def parse(sharding: ShardingCodec, key: str, counts: tuple[int, ...], pieces: Pieces, size: int | None) -> ShardIndex:
-    """Check and read an index."""
+    """Check and read an index. Raises ChecksumError, and CorruptShardError where it is no index at all."""
     try:
-        table = sharding.parse_index(pieces.buffers[0], counts, size)
+        table, lost = sharding.survey_index(pieces.buffers[0], counts, size)
     except CorruptChunkError as error:
         raise error.at(key) from None
     starts = table[:, 0].astype(np.int64)  # the missing mark becomes -1
-    return ShardIndex(pieces.version, starts, np.where(starts < 0, 0, table[:, 1]).astype(np.int64))
+    none = not lost.any()
+    if not none:
+        starts[lost] = -1
+    sizes = np.where(starts < 0, 0, table[:, 1]).astype(np.int64)
+    return ShardIndex(pieces.version, starts, sizes, None if none else lost)

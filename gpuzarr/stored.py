@@ -42,6 +42,7 @@ class StoredArray:
     lock_timeout: float = 60.0  # seconds
     synchronizer: Any = None  # mapping from key to a lock, beside the store's own
     cache: ChunkCache | None = None
+    committed: tuple[int, ...] | None = None  # the shape beyond which stored values do not count; None: they all do
     shard_indexes: dict[str, Any] = field(default_factory=dict)
 
     @cached_property

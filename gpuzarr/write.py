@@ -19,8 +19,9 @@ from typing import Any
 import numpy as np
 
 from gpuzarr.codecs.chain import CodecChain
+from gpuzarr.codecs.sharding_indexed import LOST, ShardingCodec
 from gpuzarr.devices import Lane, get_device
-from gpuzarr.errors import CorruptChunkError
+from gpuzarr.errors import CorruptChunkError, CorruptShardError
 from gpuzarr.plan import BoxPlan, PointRows, Wave, plan_chunks, plan_shards
 from gpuzarr.selection import Selection
 from gpuzarr.shards import inner_counts, linear, parse
@@ -96,7 +97,7 @@ def _update_chunk(stored: StoredArray, key: str, wave: Wave, row: int, source: n
 
     def change(old: Any) -> Any:
         try:
-            chunk = merge(chain, old, wave, row, source, stored.fill)
+            chunk = merge(stored, chain, old, wave, row, source)
         except CorruptChunkError as error:
             raise error.at(key) from error.__cause__
         if not keeps_empty(stored) and chain.spec.is_fill(chunk):
@@ -134,17 +135,31 @@ def gather(
 
 
 def merge(
-    chain: CodecChain, old: Any, wave: Wave, row: int, source: np.ndarray[Any, Any], fill: Any
+    stored: StoredArray, chain: CodecChain, old: Any, wave: Wave, row: int, source: np.ndarray[Any, Any]
 ) -> np.ndarray[Any, Any]:
     """The chunk as stored (`old` encoded, None where absent) with its part of the source put in."""
     spec = chain.spec
     if old is None:
         chunk = np.empty(spec.shape, spec.dtype)
-        chunk[...] = fill
+        chunk[...] = stored.fill
+    elif old is LOST:
+        raise CorruptShardError("the shard's index does not say where the inner chunk lies")
     else:
         chunk = np.array(chain.decode(old), spec.dtype, order="C", copy=True)
+        if stored.committed is not None:
+            _clear_beyond(stored, stored.committed, chunk, wave.coords[row])
     chunk[wave.in_chunk[row]] = source[wave.in_dest[row]] if source.ndim else source
     return chunk
+
+
+def _clear_beyond(
+    stored: StoredArray, shape: tuple[int, ...], chunk: np.ndarray[Any, Any], coords: tuple[int, ...]
+) -> None:
+    """Set what a chunk holds beyond this shape of the array to the fill value."""
+    grid = stored.grid if stored.sharding is None else stored.inner_grid
+    for axis, (start, size) in enumerate(zip(grid.chunk_origin(coords), shape, strict=True)):
+        if start + chunk.shape[axis] > size:
+            chunk[(slice(None),) * axis + (slice(max(0, size - start), None),)] = stored.fill
 
 
 def _write_shards(stored: StoredArray, selection: Selection, source: np.ndarray[Any, Any]) -> None:
@@ -165,7 +180,7 @@ def _write_shards(stored: StoredArray, selection: Selection, source: np.ndarray[
                 chunks = _encoded(stored, coords, plan, wave, _old_chunks(stored, key, counts, old), source)
                 if not keeps_empty(stored) and all(data is None for data in chunks):
                     return None
-                return sharding.build_shard(chunks, counts)
+                return _built(sharding, chunks, counts)
 
             update(stored, key, change)
         stored.shard_indexes.pop(key, None)
@@ -185,7 +200,7 @@ def _inside(stored: StoredArray, coords: tuple[int, ...]) -> int:
 
 
 def _old_chunks(stored: StoredArray, key: str, counts: tuple[int, ...], old: Any) -> list[Any]:
-    """The encoded inner chunks of the shard `old`, None where absent; its index is checked."""
+    """The encoded inner chunks of the shard `old`, None where absent, LOST where the index is wrong about one."""
     sharding = stored.sharding
     assert sharding is not None
     if old is None:
@@ -194,10 +209,13 @@ def _old_chunks(stored: StoredArray, key: str, counts: tuple[int, ...], old: Any
     nbytes = sharding.index_size(counts)
     span = Span(max(0, len(data) - nbytes), len(data)) if sharding.index_location == "end" else Span(0, nbytes)
     index = parse(sharding, key, counts, Pieces([data[span.start : span.stop]], len(data), None), len(data))
-    return [
+    chunks: list[Any] = [
         None if start < 0 else data[start : start + size]
         for start, size in zip(index.starts.tolist(), index.sizes.tolist(), strict=True)
     ]
+    for row in () if index.lost is None else np.flatnonzero(index.lost).tolist():
+        chunks[row] = LOST
+    return chunks
 
 
 def _encoded(
@@ -219,7 +237,7 @@ def _encoded(
                 chunk = gather(chain, wave, row, source, stored.fill, lane)
             else:
                 try:
-                    chunk = merge(chain, encoded[places[row]], wave, row, source, stored.fill)
+                    chunk = merge(stored, chain, encoded[places[row]], wave, row, source)
                 except CorruptChunkError as error:
                     key = stored.keys([coords])[0]
                     raise error.at(f"{key}, inner chunk {wave.coords[row]}") from error.__cause__
@@ -239,4 +257,11 @@ def _put_shard(stored: StoredArray, key: str, counts: tuple[int, ...], encoded: 
     if all(data is None for data in encoded):
         stored.store.delete(key)
     else:
-        stored.store.set(key, stored.sharding.build_shard(encoded, counts))
+        stored.store.set(key, _built(stored.sharding, encoded, counts))
+
+
+def _built(sharding: ShardingCodec, encoded: list[Any], counts: tuple[int, ...]) -> bytes:
+    """A new shard; checked by its own index before it takes the place of the old one."""
+    shard = sharding.build_shard(encoded, counts)
+    sharding.check_shard(shard, encoded, counts)
+    return shard

@@ -392,7 +392,8 @@ def test_attributes_write_once_and_only_json() -> None:
     state: dict[str, Any] = {"a": {"b": [1]}}
     writes: list[dict[str, Any]] = []
 
-    def write(new: dict[str, Any]) -> None:
+    def write(change: Any) -> None:
+        new = change(dict(state))
         writes.append(new)
         state.clear()
         state.update(new)

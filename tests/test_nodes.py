@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from gpuzarr import nodes
+from gpuzarr import making, nodes
 from gpuzarr.create import array_metadata
 from gpuzarr.errors import (
     ContainsArrayError,
@@ -63,7 +63,7 @@ def test_paths_do_not_climb(given: str) -> None:
 @pytest.mark.parametrize("name", ["zarr.json", "a/.zarray", ".zmetadata/b"])
 def test_names_of_documents_are_no_names_of_nodes(name: str) -> None:
     with pytest.raises(KeyValidationError, match="metadata document"):
-        nodes.make_node(MemoryStore(), name, array())
+        making.make_node(MemoryStore(), name, array())
 
 
 @pytest.mark.parametrize("path", ["", "a", "a/b"])
@@ -73,7 +73,7 @@ def test_what_is_written_is_read(kind: str, zarr_format: Any, path: str) -> None
     store = MemoryStore()
     attributes = {"a": [1, None]}
     metadata = array(zarr_format, attributes=attributes) if kind == "array" else GroupMetadata(zarr_format, attributes)
-    nodes.make_node(store, path, metadata)
+    making.make_node(store, path, metadata)
     assert nodes.read_node(store, path) == metadata
     assert nodes.read_node(store, path, zarr_format) == metadata
     assert nodes.read_node(store, path, 5 - zarr_format) is None
@@ -83,15 +83,15 @@ def test_what_is_written_is_read(kind: str, zarr_format: Any, path: str) -> None
 
 def test_format_3_comes_first() -> None:
     store = MemoryStore()
-    nodes.write_metadata(store, "", array(2))
-    nodes.write_metadata(store, "", array(3))
+    making.write_metadata(store, "", array(2))
+    making.write_metadata(store, "", array(3))
     assert nodes.read_node(store, "").zarr_format == 3  # type: ignore[union-attr]
     assert nodes.read_node(store, "", 2).zarr_format == 2  # type: ignore[union-attr]
 
 
 def test_a_node_of_format_3_is_one_request() -> None:
     store = CountingStore(MemoryStore())
-    nodes.make_node(store, "a/b", array())
+    making.make_node(store, "a/b", array())
     store.reset()
     assert nodes.read_array(store, "a/b") is not None
     assert store.counts == {"get": 1}
@@ -99,7 +99,7 @@ def test_a_node_of_format_3_is_one_request() -> None:
 
 def test_a_node_of_format_2_is_three_more() -> None:
     store = CountingStore(MemoryStore())
-    nodes.make_node(store, "a/b", array(2))
+    making.make_node(store, "a/b", array(2))
     store.reset()
     assert nodes.read_array(store, "a/b") is not None
     assert store.counts == {"get": 4}  # three of them in one call
@@ -108,7 +108,7 @@ def test_a_node_of_format_2_is_three_more() -> None:
 @pytest.mark.parametrize("zarr_format", [2, 3])
 def test_the_document_of_a_node_comes_last(zarr_format: Any) -> None:
     store = Order()
-    nodes.make_node(store, "a/b", array(zarr_format))
+    making.make_node(store, "a/b", array(zarr_format))
     documents = ["zarr.json"] if zarr_format == 3 else [".zattrs", ".zgroup"]
     last = ["zarr.json"] if zarr_format == 3 else [".zattrs", ".zarray"]
     assert store.keys == [*documents, *(f"a/{d}" for d in documents), *(f"a/b/{d}" for d in last)]
@@ -116,18 +116,18 @@ def test_the_document_of_a_node_comes_last(zarr_format: Any) -> None:
 
 def test_the_document_of_a_node_goes_first() -> None:
     store = Order()
-    nodes.make_node(store, "a", array())
+    making.make_node(store, "a", array())
     store.set("a/c/0", b"x")
     store.keys.clear()
-    nodes.delete_node(store, "a")
+    making.delete_node(store, "a")
     assert store.keys[0] == "-a/zarr.json"
     assert list(store.list("a")) == []
 
 
 def test_wrong_kinds() -> None:
     store = MemoryStore()
-    nodes.make_node(store, "a", array())
-    nodes.make_node(store, "g", GroupMetadata())
+    making.make_node(store, "a", array())
+    making.make_node(store, "g", GroupMetadata())
     with pytest.raises(ContainsArrayError, match="'a' in memory"):
         nodes.read_group(store, "a")
     with pytest.raises(NodeTypeValidationError, match="'g' in memory"):
@@ -140,48 +140,48 @@ def test_wrong_kinds() -> None:
 @pytest.mark.parametrize("new", [2, 3])
 def test_nothing_is_made_where_something_is(there: Any, new: Any) -> None:
     store = MemoryStore()
-    nodes.make_node(store, "a", array(there))
-    nodes.make_node(store, "g", GroupMetadata(there))
+    making.make_node(store, "a", array(there))
+    making.make_node(store, "g", GroupMetadata(there))
     before = {key: store.get(key) for key in store.list()}
     with pytest.raises(ContainsArrayError, match=f"format {there} array"):
-        nodes.make_node(store, "a", GroupMetadata(new))
+        making.make_node(store, "a", GroupMetadata(new))
     with pytest.raises(ContainsGroupError, match=f"format {there} group"):
-        nodes.make_node(store, "g", array(new))
+        making.make_node(store, "g", array(new))
     with pytest.raises(ContainsArrayError, match="only groups have members"):
-        nodes.make_node(store, "a/b/c", array(new))
+        making.make_node(store, "a/b/c", array(new))
     assert {key: store.get(key) for key in store.list()} == before
 
 
 def test_overwriting_takes_all_that_is_below() -> None:
     store = MemoryStore()
-    nodes.make_node(store, "a/b/c", array())
-    nodes.make_node(store, "ab", array())
-    nodes.make_node(store, "a", array(2), overwrite=True)
+    making.make_node(store, "a/b/c", array())
+    making.make_node(store, "ab", array())
+    making.make_node(store, "a", array(2), overwrite=True)
     left = {".zattrs", ".zgroup", "a/.zarray", "a/.zattrs", "ab/zarr.json", "zarr.json"}
     assert set(store.list()) == left
 
 
 def test_a_read_only_store_stays_as_it_is() -> None:
     store = MemoryStore()
-    nodes.make_node(store, "a", array())
+    making.make_node(store, "a", array())
     with pytest.raises(ReadOnlyError):
-        nodes.make_node(store.with_read_only(True), "a", array(2), overwrite=True)
+        making.make_node(store.with_read_only(True), "a", array(2), overwrite=True)
     assert nodes.kinds_at(store, "a") == [("array", 3)]
 
 
 def test_two_writers_cannot_both_make_a_node() -> None:
     store = MemoryStore()
-    assert nodes.write_metadata_if_absent(store, "a", array())
-    assert not nodes.write_metadata_if_absent(store, "a", array(shape=(9,)))
+    assert making.write_metadata_if_absent(store, "a", array())
+    assert not making.write_metadata_if_absent(store, "a", array(shape=(9,)))
     assert nodes.read_array(store, "a") == array()
 
 
 def test_messages_say_what_is_there() -> None:
     store = MemoryStore()
     assert "the store is empty" in str(nodes.not_found(store, "a/b", "array"))
-    nodes.make_node(store, "a/b", array(2))
+    making.make_node(store, "a/b", array(2))
     for i in range(20):
-        nodes.make_node(store, f"g/n{i:02}", GroupMetadata())
+        making.make_node(store, f"g/n{i:02}", GroupMetadata())
     assert "there is a Zarr format 2 array" in str(nodes.not_found(store, "a/b", "array", 3))
     assert "'a' holds '.zattrs', '.zgroup', 'b'" in str(nodes.not_found(store, "a/c", "array"))
     assert "'n00', 'n01'" in str(nodes.not_found(store, "g/x/y", "group"))
@@ -194,7 +194,7 @@ def test_messages_say_what_is_there() -> None:
 def test_children(zarr_format: Any) -> None:
     store = MemoryStore()
     for path in ("b", "a", "c/d/e"):
-        nodes.make_node(store, path, array(zarr_format))
+        making.make_node(store, path, array(zarr_format))
     store.set("stray", b"")
     store.set("dir/stray", b"")
     found = list(nodes.children(store, "", zarr_format))
@@ -219,8 +219,8 @@ def test_consolidated_metadata_answer_for_the_store(zarr_format: Any) -> None:
     store = CountingStore(MemoryStore())
     paths = ["A", "a", "b/a", "b/c/d", "b2"]  # interleaved, and different only in case
     for path in paths:
-        nodes.make_node(store, path, array(zarr_format, attributes={"path": path}))
-    written = nodes.consolidate(store, "", GroupMetadata(zarr_format))
+        making.make_node(store, path, array(zarr_format, attributes={"path": path}))
+    written = making.consolidate(store, "", GroupMetadata(zarr_format))
     root = nodes.read_group(store, "")
     assert root == written
     store.reset()
@@ -240,7 +240,7 @@ def test_consolidated_metadata_answer_for_the_store(zarr_format: Any) -> None:
 def test_consolidated_metadata_that_are_not_there() -> None:
     store = MemoryStore()
     for zarr_format in (2, 3):
-        nodes.make_node(store, f"g{zarr_format}", GroupMetadata(zarr_format))
+        making.make_node(store, f"g{zarr_format}", GroupMetadata(zarr_format))
         with pytest.raises(MetadataError, match="no consolidated metadata"):
             nodes.read_group(store, f"g{zarr_format}", use_consolidated=True)
     with pytest.raises(TypeError, match="no key to choose"):
@@ -249,8 +249,8 @@ def test_consolidated_metadata_that_are_not_there() -> None:
 
 def test_consolidated_metadata_under_another_key() -> None:
     store = MemoryStore()
-    nodes.make_node(store, "a", array(2))
-    nodes.consolidate(store, "", GroupMetadata(2))
+    making.make_node(store, "a", array(2))
+    making.consolidate(store, "", GroupMetadata(2))
     store.set(".other", store.get(".zmetadata"))
     store.delete(".zmetadata")
     assert nodes.read_group(store, "").consolidated is None  # type: ignore[union-attr]
@@ -291,9 +291,9 @@ def test_impossible_hierarchies(wrong: Any, message: str) -> None:
 @pytest.mark.parametrize("zarr_format", [2, 3])
 def test_moving(zarr_format: Any) -> None:
     store = MemoryStore()
-    nodes.make_node(store, "a/b", array(zarr_format))
+    making.make_node(store, "a/b", array(zarr_format))
     store.set("a/b/chunk", b"1")
-    nodes.make_node(store, "ab", array(zarr_format))
+    making.make_node(store, "ab", array(zarr_format))
     move_node(store, "a", "x/y")
     assert nodes.kinds_at(store, "a") == []
     assert nodes.read_array(store, "x/y/b") == array(zarr_format)

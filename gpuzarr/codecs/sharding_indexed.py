@@ -36,6 +36,8 @@ from gpuzarr.errors import CorruptChunkError, CorruptShardError, MetadataError
 from gpuzarr.options import config
 
 ABSENT = 2**64 - 1
+NOWHERE = 2**64 - 2  # offset and size in the index of a chunk that is lost; no reader can take it for a place
+LOST: Any = object()  # among encoded inner chunks: there was one, but the index was wrong about it
 MAX_DEPTH = 4  # shards in shards
 WriteOrder = Literal["morton", "unordered", "lexicographic", "colexicographic"]
 WRITE_ORDERS = ("morton", "unordered", "lexicographic", "colexicographic")
@@ -151,6 +153,22 @@ class ShardingCodec(ArrayBytesCodec):
         Its checksum is verified first. With the size of the shard, every chunk lies inside it; none reaches into
         the index, and two may share bytes only where they are the same. Raises ChecksumError, CorruptShardError.
         """
+        table, wrong = self.survey_index(data, counts, shard_size)
+        if wrong.any():
+            row = int(wrong.argmax())
+            offset, nbytes = table[row].tolist()
+            raise CorruptShardError(
+                f"an index entry is half absent, outside the data of the shard, or overlaps another: inner chunk {row}"
+                f" at {offset}, {nbytes} bytes",
+                codec=self.name,
+            )
+        return table
+
+    def survey_index(
+        self, data: Buffer, counts: tuple[int, ...], shard_size: int | None = None
+    ) -> tuple[np.ndarray[Any, np.dtype[np.uint64]], np.ndarray[Any, np.dtype[np.bool_]]]:
+        """As `parse_index`, with the rows that cannot be true as a mask instead of an error; of chunks that overlap,
+        each is one."""
         size = self.index_size(counts)
         if size_of(data) != size:
             raise CorruptShardError(
@@ -163,11 +181,22 @@ class ShardingCodec(ArrayBytesCodec):
             raise
         first = size if self.index_location == "start" else 0
         stop = None if shard_size is None else shard_size - (0 if first else size)
-        _check_table(table, first, stop)
-        return table
+        return table, _wrong_entries(table, first, stop)
+
+    def check_shard(self, shard: Buffer, encoded: Sequence[Any], counts: tuple[int, ...]) -> None:
+        """Raise CorruptShardError where a shard's own index does not say where its chunks are: a new shard is
+        checked before it is stored."""
+        raw = octets(shard)
+        start, stop = self.index_span(counts)
+        table, wrong = self.survey_index(raw[start:stop], counts, raw.size)
+        sizes = [ABSENT if data is None else NOWHERE if data is LOST else size_of(data) for data in encoded]
+        lost = [data is LOST for data in encoded]
+        total = sum(n for n in sizes if n < NOWHERE) + self.index_size(counts)
+        if table[:, 1].tolist() != sizes or wrong.tolist() != lost or raw.size != total:
+            raise CorruptShardError("the index of a new shard is wrong; nothing was stored", codec=self.name)
 
     def build_shard(self, encoded: Sequence[Buffer | None], counts: tuple[int, ...]) -> bytes:
-        """A shard of encoded inner chunks, given in C order with None for absent ones."""
+        """A shard of encoded inner chunks, given in C order with None for absent ones. LOST ones stay unreadable."""
         table = np.full((len(encoded), 2), ABSENT, np.uint64)
         size = self.index_size(counts)
         at = size if self.index_location == "start" else 0
@@ -175,7 +204,9 @@ class ShardingCodec(ArrayBytesCodec):
         entries = table.tolist()
         for i in _write_order(counts, self.subchunk_write_order):
             data = encoded[i]
-            if data is not None:
+            if data is LOST:
+                entries[i] = [NOWHERE, NOWHERE]
+            elif data is not None:
                 nbytes = size_of(data)
                 entries[i] = [at, nbytes]
                 at += nbytes
@@ -236,32 +267,29 @@ def _index_chain(codecs: tuple[Codec, ...], counts: tuple[int, ...]) -> CodecCha
     return CodecChain.build(codecs, ChunkSpec((*counts, 2), data_type_from_v3("uint64"), np.uint64(ABSENT)))
 
 
-def _check_table(table: np.ndarray[Any, np.dtype[np.uint64]], first: int, stop: int | None) -> None:
-    """Refuse an index with an entry outside [first, stop), a mark of absence in one half, or an overlap."""
+def _wrong_entries(
+    table: np.ndarray[Any, np.dtype[np.uint64]], first: int, stop: int | None
+) -> np.ndarray[Any, np.dtype[np.bool_]]:
+    """Rows with a mark of absence in one half, outside [first, stop), or of two chunks that share some bytes."""
     offset, nbytes = table[:, 0], table[:, 1]
     absent = offset == ABSENT
-    if (absent != (nbytes == ABSENT)).any():
-        raise _bad_entry(table, absent != (nbytes == ABSENT), "an index entry is half absent")
     limit = np.uint64(2**63 - 1 if stop is None else max(stop, 0))
     # nbytes > limit - offset cannot wrap where offset <= limit.
     outside = ~absent & ((offset < first) | (offset > limit) | (nbytes > limit - np.minimum(offset, limit)))
-    if outside.any():
-        raise _bad_entry(table, outside, f"an inner chunk lies outside the data of the shard ([{first}, {limit}))")
-    order = np.lexsort((nbytes, offset))
-    start, size = offset[order], nbytes[order]
-    # Sorted by place; absent ones sort to the end. Same bytes twice are one chunk stored once.
-    same = (start[1:] == start[:-1]) & (size[1:] == size[:-1])
-    overlap = (start[1:] != ABSENT) & (start[:-1] + size[:-1] > start[1:]) & ~same & (size[1:] > 0)
-    if overlap.any():
-        which = np.zeros(len(table), bool)
-        which[order[1:][overlap]] = True
-        raise _bad_entry(table, which, "inner chunks overlap")
-
-
-def _bad_entry(table: np.ndarray[Any, Any], bad: np.ndarray[Any, Any], what: str) -> CorruptShardError:
-    row = int(bad.argmax())
-    offset, nbytes = table[row].tolist()
-    return CorruptShardError(f"{what}: inner chunk {row} at {offset}, {nbytes} bytes", codec="sharding_indexed")
+    wrong: np.ndarray[Any, np.dtype[np.bool_]] = outside | (absent != (nbytes == ABSENT))
+    rows = np.flatnonzero(~wrong & ~absent & (nbytes > 0))
+    rows = rows[np.lexsort((nbytes[rows], offset[rows]))]
+    start, size = offset[rows], nbytes[rows]
+    # Same bytes twice are one chunk stored once.
+    new = np.ones(len(rows), bool)
+    new[1:] = (start[1:] != start[:-1]) | (size[1:] != size[:-1])
+    low, high = start[new], (start + size)[new]
+    reach = np.maximum.accumulate(high)
+    overlap = np.zeros(len(low), bool)
+    overlap[1:] = reach[:-1] > low[1:]
+    overlap[:-1] |= high[:-1] > low[1:]
+    wrong[rows[overlap[np.cumsum(new) - 1]]] = True
+    return wrong
 
 
 @lru_cache(maxsize=64)

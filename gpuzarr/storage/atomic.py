@@ -4,25 +4,64 @@ A file is written under a temporary name in its own directory and renamed when i
 sees the old bytes or the new ones, and a process that dies leaves at most a hidden temporary. Directories below
 the store's root are opened one by one and never through a symbolic link, so that nothing is written or deleted
 outside the root.
+
+A temporary's name says who made it (".gz-<host>-<process>-<random>.tmp"), so that those of the dead can be told from
+those of the living: `is_dead`.
 """
 
 from __future__ import annotations
 
 import os
+import re
+import shutil
 import stat
+import time
+import zlib
 from collections.abc import Sequence
 from contextlib import suppress
+from functools import cache
+from pathlib import Path
 
 from gpuzarr.errors import StoreWriteError
 from gpuzarr.storage.contract import TEMPORARY_PREFIX
+from gpuzarr.storage.syscalls import exchange
 
 _DIRECTORY = os.O_DIRECTORY | os.O_CLOEXEC | getattr(os, "O_PATH", os.O_RDONLY)
 _TEMPORARY = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW
+_TEMPORARY_NAME = re.compile(re.escape(TEMPORARY_PREFIX) + r"([0-9a-f]{8})-([0-9a-f]{1,16})-[0-9a-f]{12}\.tmp")
+_SILENCE = 3600.0  # seconds
+
+
+@cache
+def _host() -> str:
+    """Where process numbers mean the same: this boot of this machine, and the container that we are in."""
+    parts = [os.uname().nodename]
+    with suppress(OSError):  # no Linux
+        parts += [Path("/proc/sys/kernel/random/boot_id").read_text(), os.readlink("/proc/self/ns/pid")]
+    return f"{zlib.crc32(repr(parts).encode()):08x}"
 
 
 def temporary_name() -> str:
     """A fresh name that is never a key and never listed."""
-    return f"{TEMPORARY_PREFIX}{os.urandom(8).hex()}.tmp"
+    return f"{TEMPORARY_PREFIX}{_host()}-{os.getpid():x}-{os.urandom(6).hex()}.tmp"
+
+
+def is_dead(name: str, changed: float) -> bool:
+    """Whether whoever made a temporary of this name, last changed at `changed` (seconds since 1970), is gone.
+
+    A process of this machine is looked for; one of another machine counts as gone when nothing has happened for an
+    hour.
+    """
+    found = _TEMPORARY_NAME.fullmatch(name)
+    if found is None or found[1] != _host():
+        return time.time() - changed > _SILENCE
+    try:
+        os.kill(int(found[2], 16), 0)
+    except ProcessLookupError:
+        return True
+    except (PermissionError, OverflowError):
+        pass
+    return False
 
 
 def open_directory(root: str, parts: Sequence[str], *, create: bool, sync: bool = False) -> int:
@@ -36,7 +75,7 @@ def open_directory(root: str, parts: Sequence[str], *, create: bool, sync: bool 
     except FileNotFoundError:
         if not create:
             raise
-        os.makedirs(root, exist_ok=True)
+        _make_root(root, sync=sync)
         current = os.open(root, _DIRECTORY)
     try:
         for part in parts:
@@ -47,6 +86,21 @@ def open_directory(root: str, parts: Sequence[str], *, create: bool, sync: bool 
         os.close(current)
         raise
     return current
+
+
+def _make_root(root: str, *, sync: bool) -> None:
+    """Make a directory and those above it; `sync` makes each of them durable in the one above."""
+    above = os.path.dirname(os.path.abspath(root))
+    if not os.path.isdir(above):
+        _make_root(above, sync=sync)
+    with suppress(FileExistsError):
+        os.mkdir(root)
+    if sync:
+        directory = os.open(above, _DIRECTORY)
+        try:
+            sync_directory(directory)
+        finally:
+            os.close(directory)
 
 
 def _open_below(directory: int, name: str, *, create: bool, sync: bool) -> int:
@@ -89,19 +143,46 @@ def write_temporary(directory: int, value: memoryview, *, sync: bool) -> str:
     return name
 
 
-def replace_file(directory: int, name: str, value: memoryview, *, sync: bool) -> None:
-    """Put `value` at `name` in `directory`: the old file or the new one, never a part."""
+def replace_file(directory: int, name: str, value: memoryview, *, sync: bool, sync_name: bool) -> None:
+    """Put `value` at `name` in `directory`: the old file or the new one, never a part.
+
+    `sync` waits until the bytes are on the disk, before the name is theirs; `sync_name` until the name is there too.
+    """
     temporary = write_temporary(directory, value, sync=sync)
     try:
         os.rename(temporary, name, src_dir_fd=directory, dst_dir_fd=directory)
     except BaseException:
         discard(directory, temporary)
         raise
-    if sync:
+    if sync_name:
         sync_directory(directory)
 
 
-def create_file(directory: int, name: str, value: memoryview, *, sync: bool) -> bool:
+def replace_directory(directory: int, new: str, name: str) -> None:
+    """Put the directory `new` at `name`, in one step where the file system can exchange names; what was at `name` is
+    removed. All or nothing but for the removal: what is left of that is hidden."""
+    if exchange(directory, new, name):
+        old = new
+    else:  # two steps, undone where the second one fails
+        old = temporary_name()
+        os.rename(name, old, src_dir_fd=directory, dst_dir_fd=directory)
+        try:
+            os.rename(new, name, src_dir_fd=directory, dst_dir_fd=directory)
+        except BaseException:
+            os.rename(old, name, src_dir_fd=directory, dst_dir_fd=directory)
+            raise
+    remove_hidden(directory, old)
+
+
+def remove_hidden(directory: int, name: str) -> None:
+    """Remove a temporary of any kind with all that is in it, as far as that is possible: nobody sees it."""
+    try:
+        shutil.rmtree(name, dir_fd=directory)
+    except OSError:  # a file, or a link; what cannot be removed stays hidden, for `recover`
+        discard(directory, name)
+
+
+def create_file(directory: int, name: str, value: memoryview, *, sync: bool, sync_name: bool) -> bool:
     """Put `value` at `name` where nothing is there; False where something is.
 
     Raises PermissionError or OSError where the file system has no hard links.
@@ -113,14 +194,15 @@ def create_file(directory: int, name: str, value: memoryview, *, sync: bool) -> 
         return False
     finally:
         discard(directory, temporary)
-    if sync:
+    if sync_name:
         sync_directory(directory)
     return True
 
 
 def discard(directory: int, name: str) -> None:
-    """Remove a temporary file, if it is there."""
-    with suppress(FileNotFoundError):
+    """Remove a temporary file, if it is there and as far as that is possible: it is hidden, and another failure may
+    be on its way up."""
+    with suppress(OSError):
         os.unlink(name, dir_fd=directory)
 
 

@@ -14,8 +14,8 @@ from __future__ import annotations
 import re
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
-from contextlib import AbstractContextManager
-from typing import Any, NamedTuple, Self, TypeAlias
+from contextlib import AbstractContextManager, contextmanager
+from typing import Any, Literal, NamedTuple, Self, TypeAlias
 
 from gpuzarr.errors import KeyValidationError, LimitError, ObjectChangedError, ReadOnlyError, ShortReadError
 from gpuzarr.storage.locks import thread_lock
@@ -23,6 +23,7 @@ from gpuzarr.storage.locks import thread_lock
 Buffer: TypeAlias = Any  # any C-contiguous bytes-like object; `collections.abc.Buffer` from Python 3.12 on
 
 MAX_KEY_BYTES = 1024
+DOCUMENTS = ("zarr.json", ".zarray", ".zgroup", ".zattrs", ".zmetadata")  # names of metadata documents, in any place
 TEMPORARY_PREFIX = ".gz-"  # our temporary files; never a key, never listed
 LOCK_SUFFIX = ".__gzlock"  # our lock files; never a key, never listed
 
@@ -115,6 +116,15 @@ class Pieces(NamedTuple):
     version: Hashable  # identity of the object's state (ETag, inode + size + mtime); None where there is none
 
 
+class Leftover(NamedTuple):
+    """A file or directory that is no object, and is hidden from listings."""
+
+    kind: Literal["temporary", "lock"]
+    name: str  # its place, as a key would be written
+    nbytes: int  # of a file; of a directory, all that is in it
+    dead: bool  # nobody uses it any more
+
+
 class Store(ABC):
     """A place for objects. Stores are safe for threads, can be pickled unless they hold memory, and may be used
     as context managers."""
@@ -122,6 +132,7 @@ class Store(ABC):
     supports_writes: bool = True
     supports_deletes: bool = True
     supports_listing: bool = True
+    deletes_at_once: bool = False  # `delete_prefix` removes everything in one step, as readers see it
     reads_into: bool = False  # `read_into` reads straight into the room it is given, without a copy of its own
     coalesce_gap: int = 1 << 20  # bytes that are cheaper to read over than to ask for again
     swaps: bool = False  # `update` compares and swaps, so that it needs no lock between processes; it never deletes
@@ -250,6 +261,28 @@ class Store(ABC):
                 self.delete(key)
             else:
                 self.set(key, value)
+
+    @contextmanager
+    def replacing(self, prefix: str) -> Iterator[tuple[Store, str]]:
+        """Context manager: a store, and a prefix in it, where the objects are written that shall take the place of
+        all that is under `prefix`.
+
+        Where the store can (`LocalStore`, `MemoryStore`), they take it when the block ends, in one step, and on an
+        error all stays as it was. Where not, what is there is deleted first.
+        """
+        self.delete_prefix(prefix)
+        yield self, prefix
+
+    def flush(self) -> None:  # noqa: B027  most stores are done when a write returns
+        """Wait until what was written is as safe as this store can make it."""
+
+    def leftovers(self, prefix: str = "") -> Iterator[Leftover]:
+        """What processes that died left under `prefix`, hidden from readers: temporaries and lock files."""
+        yield from ()
+
+    def remove_leftover(self, leftover: Leftover) -> None:
+        """Remove one of `leftovers`."""
+        raise NotImplementedError
 
     def lock(self, key: str, *, timeout: float = 60.0) -> AbstractContextManager[None]:
         """Mutual exclusion of partial writes to `key`, as far as this store can give it (at least the threads

@@ -12,35 +12,26 @@ from __future__ import annotations
 import builtins
 import errno
 import os
-import shutil
 import stat
-from collections.abc import Hashable, Iterable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
-from pathlib import Path
-from time import monotonic, time_ns
-from typing import Literal, NoReturn
+from collections.abc import Hashable, Iterator, Sequence
+from time import time_ns
 
-from gpuzarr.errors import ObjectChangedError, ShortReadError, StoreError, StoreReadError, StoreWriteError
-from gpuzarr.storage.atomic import create_file, open_directory, replace_file, temporary_name
+from gpuzarr.errors import ObjectChangedError, ShortReadError, StoreReadError
 from gpuzarr.storage.contract import (
-    LOCK_SUFFIX,
     Buffer,
     Pieces,
     Span,
-    Store,
     byte_view,
     check_limit,
     resolve_spans,
     validate_key,
     validate_prefix,
 )
-from gpuzarr.storage.locks import FileLock, thread_lock
+from gpuzarr.storage.local_writing import ABSENT, WritableDirectory
 from gpuzarr.storage.walk import listable, walk
 
 _READ = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK
 _ROOT = os.O_DIRECTORY | os.O_CLOEXEC | getattr(os, "O_PATH", os.O_RDONLY)
-_ABSENT = frozenset({errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG})
-_NO_HARD_LINKS = frozenset({errno.EPERM, errno.ENOTSUP, errno.EMLINK, errno.ENOSYS, errno.EXDEV})
 _YOUNG = 100_000_000  # nanoseconds
 _LONGEST_READ = 0x7FFFF000  # bytes; Linux gives no more in one call
 
@@ -65,29 +56,23 @@ class _Version(tuple[int, int, int]):
             os.close(self._pin)
 
 
-class LocalStore(Store):
+class LocalStore(WritableDirectory):
     """Objects as files below the directory `root`, which is made by the first write.
 
-    `durability`: "rename" (the default) replaces files atomically, safe against the death of the process;
-    "fsync" also waits for the disk, safe against the loss of power.
+    Files are replaced whole. `durability` says what is waited for:
+
+    - "rename" (the default): for the bytes of metadata documents only. Safe against the death of the process; a loss
+      of power may cost the chunks of the last seconds, which are then found damaged, or absent.
+    - "batch": as "rename", and before a metadata document is put, and at `flush` and `close`, for everything that was
+      written before, in one sweep. Whatever was written before one of these is safe against the loss of power.
+    - "fsync": for every file and its name. What was written is safe when the write returns.
+
+    `locking`: "files" (the default) keeps partial writes and changes of metadata apart between processes, by lock
+    files; "threads" only between the threads of this process, for file systems without locks.
     """
 
     reads_into = True
     coalesce_gap = 16 << 10
-
-    def __init__(
-        self,
-        root: str | os.PathLike[str],
-        *,
-        read_only: bool = False,
-        durability: Literal["rename", "fsync"] = "rename",
-    ) -> None:
-        super().__init__(read_only=read_only)
-        if durability not in ("rename", "fsync"):
-            raise ValueError(f"durability is 'rename' or 'fsync', not {durability!r}")
-        self.root = Path(root)
-        self.durability = durability
-        self._root = os.fspath(self.root)
 
     def __str__(self) -> str:
         return f"file://{self.root.as_posix()}"
@@ -102,7 +87,7 @@ class LocalStore(Store):
         return hash((LocalStore, self.root))
 
     def with_read_only(self, read_only: bool = True) -> LocalStore:
-        return type(self)(self.root, read_only=read_only, durability=self.durability)
+        return type(self)(self.root, read_only=read_only, durability=self.durability, locking=self.locking)
 
     # ---- reading
 
@@ -312,113 +297,8 @@ class LocalStore(Store):
 
     def _raise_unless_absent(self, key: str, error: OSError) -> None:
         """Pass where `error` proves that there is no such object; else raise a StoreReadError."""
-        if error.errno not in _ABSENT:
+        if error.errno not in ABSENT:
             self._fail(StoreReadError, "read", key, error)
-
-    def _fail(self, kind: type[StoreError], verb: str, key: str, error: OSError) -> NoReturn:
-        if isinstance(error, StoreError):
-            raise error  # ours already
-        failure = kind(f"cannot {verb} {key!r} in {self}: {error.strerror or error}")
-        failure.errno = error.errno
-        raise failure from error
-
-    # ---- writing
-
-    def set(self, key: str, value: Buffer) -> None:
-        self.set_many(((key, value),))
-
-    def set_many(self, items: Iterable[tuple[str, Buffer]]) -> None:
-        # Neighbours mostly lie in one directory, which is then opened only once.
-        sync = self.durability == "fsync"
-        directory, opened = -1, None
-        key = ""
-        try:
-            for key, value in items:
-                self.check_writable(key)
-                parent, _, name = validate_key(key).rpartition("/")
-                if parent != opened:
-                    if opened is not None:
-                        opened = None
-                        os.close(directory)
-                    directory = self._open_parent(parent, create=True)
-                    opened = parent
-                replace_file(directory, name, byte_view(value), sync=sync)
-        except OSError as error:
-            self._fail(StoreWriteError, "write", key, error)
-        finally:
-            if opened is not None:
-                os.close(directory)
-
-    def set_if_absent(self, key: str, value: Buffer) -> bool:
-        self.check_writable(key)
-        parent, _, name = validate_key(key).rpartition("/")
-        try:
-            directory = self._open_parent(parent, create=True)
-            try:
-                return create_file(directory, name, byte_view(value), sync=self.durability == "fsync")
-            finally:
-                os.close(directory)
-        except OSError as error:
-            if error.errno not in _NO_HARD_LINKS:
-                self._fail(StoreWriteError, "write", key, error)
-        with self.lock(key):  # no hard links here: only writers that take the lock are kept apart
-            if self.exists(key):
-                return False
-            self.set(key, value)
-            return True
-
-    def delete(self, key: str) -> None:
-        self.check_writable(key)
-        parent, _, name = validate_key(key).rpartition("/")
-        try:
-            directory = self._open_parent(parent, create=False)
-            try:
-                os.unlink(name, dir_fd=directory)
-            finally:
-                os.close(directory)
-        except OSError as error:
-            if error.errno not in _ABSENT:
-                self._fail(StoreWriteError, "delete", key, error)
-
-    def delete_prefix(self, prefix: str) -> None:
-        """Remove the directory `prefix` (what is in the root, for ""); readers see all of it or nothing."""
-        prefix = validate_prefix(prefix)
-        self.check_writable(prefix)
-        parent, _, name = prefix.rpartition("/")
-        try:
-            directory = self._open_parent(parent, create=False)
-            try:
-                for victim in [name] if name else os.listdir(self._root):
-                    _remove_tree(directory, victim, files=not name)
-            finally:
-                os.close(directory)
-        except OSError as error:
-            if error.errno not in _ABSENT:
-                self._fail(StoreWriteError, "delete", prefix, error)
-
-    def lock(self, key: str, *, timeout: float = 60.0) -> AbstractContextManager[None]:
-        """Mutual exclusion between threads and between processes, by a lock file beside the object."""
-        self.check_writable(key)
-        return self._lock(validate_key(key), timeout)
-
-    @contextmanager
-    def _lock(self, key: str, timeout: float) -> Iterator[None]:
-        deadline = monotonic() + timeout
-        parent, _, name = key.rpartition("/")
-        with (
-            thread_lock((LocalStore, os.path.realpath(self._root), key), timeout),
-            FileLock(
-                lambda: self._open_parent(parent, create=True),
-                name + LOCK_SUFFIX,
-                timeout=max(0.0, deadline - monotonic()),
-                what=f"{key!r} in {self}",
-            ),
-        ):
-            yield
-
-    def _open_parent(self, parent: str, *, create: bool) -> int:
-        parts = parent.split("/") if parent else []
-        return open_directory(self._root, parts, create=create, sync=create and self.durability == "fsync")
 
     # ---- listing
 
@@ -449,14 +329,3 @@ class LocalStore(Store):
             yield from walk(self._root, prefix)
         except OSError as error:
             self._raise_unless_absent(prefix, error)
-
-
-def _remove_tree(directory: int, name: str, *, files: bool) -> None:
-    """Remove the directory `name`; with `files`, a plain file as well. A link is removed, not followed."""
-    mode = os.stat(name, dir_fd=directory, follow_symlinks=False).st_mode
-    if stat.S_ISDIR(mode):
-        grave = temporary_name()  # hidden in one step, so that nobody sees half of the tree
-        os.rename(name, grave, src_dir_fd=directory, dst_dir_fd=directory)
-        shutil.rmtree(grave, dir_fd=directory)
-    elif files or stat.S_ISLNK(mode):
-        os.unlink(name, dir_fd=directory)

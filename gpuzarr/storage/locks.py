@@ -166,6 +166,7 @@ def _flock_bytes(kind: int) -> bytes:
 # Open-file-description locks belong to the open file and not to the process, hence work between threads, and
 # unlike flock they work over NFS. Where the platform has none, flock has the same meaning on local disks.
 _OFD_SETLK: int | None = getattr(fcntl, "F_OFD_SETLK", None)
+_OFD_GETLK: int | None = getattr(fcntl, "F_OFD_GETLK", None)
 
 
 def _try_lock(descriptor: int) -> bool:
@@ -185,6 +186,18 @@ def _unlock(descriptor: int) -> None:
         fcntl.fcntl(descriptor, _OFD_SETLK, _flock_bytes(fcntl.F_UNLCK))
     else:
         fcntl.flock(descriptor, fcntl.LOCK_UN)
+
+
+def is_held(path: str) -> bool:
+    """Whether somebody holds the lock file at `path`. FileNotFoundError."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
+    try:
+        if _OFD_GETLK is not None:
+            answer = fcntl.fcntl(descriptor, _OFD_GETLK, _flock_bytes(fcntl.F_WRLCK))
+            return bool(struct.unpack("hh4xqqi4x", answer)[0] != fcntl.F_UNLCK)
+        return not _try_lock(descriptor)  # closing it gives it back
+    finally:
+        os.close(descriptor)
 
 
 def _after_fork_in_child() -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Iterator, MutableMapping, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 from weakref import WeakValueDictionary
 
@@ -101,6 +101,18 @@ class MemoryStore(Store):
     def delete(self, key: str) -> None:
         self.check_writable(key)
         self._objects.pop(validate_key(key), None)
+
+    @contextmanager
+    def replacing(self, prefix: str) -> Iterator[tuple[Store, str]]:
+        prefix = validate_prefix(prefix)
+        self.check_writable(prefix)
+        start, staged = f"{prefix}/" if prefix else "", MemoryStore()
+        yield staged, prefix
+        with thread_lock((MemoryStore, id(self._objects), "")):
+            self.delete_prefix(prefix)
+            for key in staged.list():
+                if key.startswith(start):
+                    self._objects[key] = staged._objects[key]
 
     def lock(self, key: str, *, timeout: float = 60.0) -> AbstractContextManager[None]:
         return thread_lock((MemoryStore, id(self._objects), validate_key(key)), timeout)

@@ -6,7 +6,9 @@ import os
 from collections.abc import Iterator
 
 from gpuzarr.errors import KeyValidationError
-from gpuzarr.storage.contract import validate_key
+from gpuzarr.storage.atomic import is_dead
+from gpuzarr.storage.contract import LOCK_SUFFIX, TEMPORARY_PREFIX, Leftover, validate_key
+from gpuzarr.storage.locks import is_held
 
 
 def listable(entry: os.DirEntry[str]) -> bool:
@@ -47,3 +49,37 @@ def walk(root: str, prefix: str) -> Iterator[tuple[str, os.DirEntry[str]]]:
 
 def _within(place: str, directory: str) -> bool:
     return place == directory or place.startswith(directory.rstrip("/") + "/")
+
+
+def hidden(root: str, prefix: str) -> Iterator[Leftover]:
+    """Temporaries and lock files below `root`/`prefix`; links are not followed. OSError for a directory that cannot
+    be read; one that is not there is empty."""
+    waiting = [prefix]
+    while waiting:
+        directory = waiting.pop()
+        try:
+            with os.scandir(f"{root}/{directory}") as entries:
+                found = sorted(entries, key=lambda entry: entry.name)
+        except (FileNotFoundError, NotADirectoryError):
+            continue
+        for entry in found:
+            key = f"{directory}/{entry.name}" if directory else entry.name
+            try:
+                if entry.name.startswith(TEMPORARY_PREFIX):
+                    changed = entry.stat(follow_symlinks=False).st_mtime
+                    yield Leftover("temporary", key, _nbytes(entry), is_dead(entry.name, changed))
+                elif entry.is_dir(follow_symlinks=False):
+                    waiting.append(key)
+                elif entry.name.endswith(LOCK_SUFFIX):
+                    yield Leftover("lock", key, 0, not is_held(entry.path))
+            except FileNotFoundError:
+                continue  # it was in use, and is done
+
+
+def _nbytes(entry: os.DirEntry[str]) -> int:
+    if not entry.is_dir(follow_symlinks=False):
+        return entry.stat(follow_symlinks=False).st_size
+    total = 0
+    for directory, _, names in os.walk(entry.path):
+        total += sum(os.lstat(f"{directory}/{name}").st_size for name in names)
+    return total

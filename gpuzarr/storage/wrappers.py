@@ -7,11 +7,11 @@ import logging
 import threading
 from collections import Counter
 from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, contextmanager
 from time import perf_counter
 from typing import Any, Self, TypeVar
 
-from gpuzarr.storage.contract import Buffer, Pieces, Span, Store
+from gpuzarr.storage.contract import Buffer, Leftover, Pieces, Span, Store
 
 T = TypeVar("T")
 
@@ -25,6 +25,7 @@ class WrapperStore(Store):
         self.supports_writes = store.supports_writes
         self.supports_deletes = store.supports_deletes
         self.supports_listing = store.supports_listing
+        self.deletes_at_once = store.deletes_at_once
         self.reads_into = store.reads_into
         self.coalesce_gap = store.coalesce_gap
         self.swaps = store.swaps
@@ -81,6 +82,10 @@ class WrapperStore(Store):
         self.check_writable(key)
         self._store.set(key, value)
 
+    def set_many(self, items: Iterable[tuple[str, Buffer]]) -> None:
+        self.check_writable("")
+        self._store.set_many(items)
+
     def set_if_absent(self, key: str, value: Buffer) -> bool:
         self.check_writable(key)
         return self._store.set_if_absent(key, value)
@@ -99,6 +104,22 @@ class WrapperStore(Store):
             self._store.update(key, change, timeout=timeout)
         else:  # by this store's own `get` and `set`, which a subclass may have replaced
             super().update(key, change, timeout=timeout)
+
+    @contextmanager
+    def replacing(self, prefix: str) -> Iterator[tuple[Store, str]]:
+        self.check_writable(prefix)
+        with self._store.replacing(prefix) as (place, path):
+            yield self if place is self._store else self._around(place), path
+
+    def flush(self) -> None:
+        self._store.flush()
+
+    def leftovers(self, prefix: str = "") -> Iterator[Leftover]:
+        return self._store.leftovers(prefix)
+
+    def remove_leftover(self, leftover: Leftover) -> None:
+        self.check_writable(leftover.name)
+        self._store.remove_leftover(leftover)
 
     def lock(self, key: str, *, timeout: float = 60.0) -> AbstractContextManager[None]:
         self.check_writable(key)

@@ -18,10 +18,10 @@ from zipfile import ZIP_STORED, BadZipFile, LargeZipFile, ZipFile, ZipInfo
 
 from gpuzarr.errors import StoreReadError, StoreWriteError
 from gpuzarr.storage.atomic import temporary_name
-from gpuzarr.storage.contract import Buffer, Pieces, Span, check_limit, copy_into, pieces_of, resolve_spans
+from gpuzarr.storage.contract import DOCUMENTS, Buffer, Pieces, Span, check_limit, copy_into, pieces_of, resolve_spans
 from gpuzarr.storage.zip_members import Source, locate, members_of, read_member
 
-_DOCUMENTS = frozenset({"zarr.json", ".zarray", ".zgroup", ".zattrs", ".zmetadata"})
+_DOCUMENTS = frozenset(DOCUMENTS)
 _COMPACT_SHARE = 4  # a new archive of which more than 1/4 is dead bytes is copied without them
 
 

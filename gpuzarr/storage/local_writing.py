@@ -1,0 +1,279 @@
+"""The writing half of LocalStore: files replaced whole, locks, and what is waited for.
+
+What can be on the disk at every moment is told in `atomic.py` and `beside.py`.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+from collections.abc import Iterable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
+from time import monotonic
+from typing import Literal, NoReturn, TypeAlias
+
+from gpuzarr.errors import StoreError, StoreWriteError
+from gpuzarr.storage.atomic import (
+    create_file,
+    open_directory,
+    remove_hidden,
+    replace_file,
+    sync_directory,
+    temporary_name,
+)
+from gpuzarr.storage.beside import Beside
+from gpuzarr.storage.contract import (
+    DOCUMENTS,
+    LOCK_SUFFIX,
+    TEMPORARY_PREFIX,
+    Buffer,
+    Leftover,
+    Store,
+    byte_view,
+    validate_key,
+    validate_prefix,
+)
+from gpuzarr.storage.locks import FileLock, thread_lock
+from gpuzarr.storage.syscalls import sync_file_system
+from gpuzarr.storage.walk import hidden
+
+Durability: TypeAlias = Literal["rename", "batch", "fsync"]
+Locking: TypeAlias = Literal["files", "threads"]
+
+ABSENT = frozenset({errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG})
+_NO_HARD_LINKS = frozenset({errno.EPERM, errno.ENOTSUP, errno.EMLINK, errno.ENOSYS, errno.EXDEV})
+
+
+class WritableDirectory(Store):
+    """A directory that objects are written to, as files; see `LocalStore`."""
+
+    deletes_at_once = True
+
+    def __init__(
+        self,
+        root: str | os.PathLike[str],
+        *,
+        read_only: bool = False,
+        durability: Durability = "rename",
+        locking: Locking = "files",
+    ) -> None:
+        super().__init__(read_only=read_only)
+        if durability not in ("rename", "batch", "fsync"):
+            raise ValueError(f"durability is 'rename', 'batch' or 'fsync', not {durability!r}")
+        if locking not in ("files", "threads"):
+            raise ValueError(f"locking is 'files' or 'threads', not {locking!r}")
+        self.root = Path(root)
+        self.durability, self.locking = durability, locking
+        self._root = os.fspath(self.root)
+        self._unswept = False  # "batch": something was written that was not waited for
+
+    def set(self, key: str, value: Buffer) -> None:
+        self.set_many(((key, value),))
+
+    def set_many(self, items: Iterable[tuple[str, Buffer]]) -> None:
+        # Neighbours mostly lie in one directory, which is then opened only once.
+        sync_name = self.durability == "fsync"
+        directory, opened = -1, None
+        key = ""
+        try:
+            for key, value in items:
+                self.check_writable(key)
+                parent, _, name = validate_key(key).rpartition("/")
+                sync = sync_name or self._waits(name)
+                if parent != opened:
+                    if opened is not None:
+                        opened = None
+                        os.close(directory)
+                    directory = self._open_parent(parent, create=True)
+                    opened = parent
+                replace_file(directory, name, byte_view(value), sync=sync, sync_name=sync_name)
+        except OSError as error:
+            self._fail(StoreWriteError, "write", key, error)
+        finally:
+            if opened is not None:
+                os.close(directory)
+
+    def _waits(self, name: str) -> bool:
+        """Whether the bytes of a file of this name are waited for, by another rule than "fsync". A document says
+        that what lies under it is there, so a sweep comes first."""
+        document = name in DOCUMENTS
+        if self.durability == "batch":
+            if document:
+                self.flush()
+            self._unswept = True
+        return document
+
+    def set_if_absent(self, key: str, value: Buffer) -> bool:
+        self.check_writable(key)
+        parent, _, name = validate_key(key).rpartition("/")
+        try:
+            sync_name = self.durability == "fsync"
+            sync = sync_name or self._waits(name)
+            directory = self._open_parent(parent, create=True)
+            try:
+                return create_file(directory, name, byte_view(value), sync=sync, sync_name=sync_name)
+            finally:
+                os.close(directory)
+        except OSError as error:
+            if error.errno not in _NO_HARD_LINKS:
+                self._fail(StoreWriteError, "write", key, error)
+        with self.lock(key):  # no hard links here: only writers that take the lock are kept apart
+            if self.exists(key):
+                return False
+            self.set(key, value)
+            return True
+
+    def delete(self, key: str) -> None:
+        self.check_writable(key)
+        parent, _, name = validate_key(key).rpartition("/")
+        try:
+            directory = self._open_parent(parent, create=False)
+            try:
+                os.unlink(name, dir_fd=directory)
+                self._note_removal(directory)
+            finally:
+                os.close(directory)
+        except OSError as error:
+            if error.errno not in ABSENT:
+                self._fail(StoreWriteError, "delete", key, error)
+
+    def _note_removal(self, directory: int) -> None:
+        """A name was taken out of this directory."""
+        self._unswept = True
+        if self.durability == "fsync":
+            sync_directory(directory)
+
+    def delete_prefix(self, prefix: str) -> None:
+        """Remove the directory `prefix` (what is in the root, for ""); readers see all of it or nothing."""
+        prefix = validate_prefix(prefix)
+        self.check_writable(prefix)
+        parent, _, name = prefix.rpartition("/")
+        try:
+            directory = self._open_parent(parent, create=False)
+            try:
+                for victim in (
+                    [name] if name else sorted(os.listdir(self._root), key=lambda each: each not in DOCUMENTS)
+                ):
+                    self._remove_tree(directory, victim, files=not name)
+            finally:
+                os.close(directory)
+        except OSError as error:
+            if error.errno not in ABSENT:
+                self._fail(StoreWriteError, "delete", prefix, error)
+
+    def _remove_tree(self, directory: int, name: str, *, files: bool) -> None:
+        """Remove the directory `name`; with `files`, a plain file as well. A link is removed, not followed."""
+        mode = os.stat(name, dir_fd=directory, follow_symlinks=False).st_mode
+        if stat.S_ISDIR(mode):
+            grave = temporary_name()  # hidden in one step, so that nobody sees half of the tree
+            os.rename(name, grave, src_dir_fd=directory, dst_dir_fd=directory)
+            self._note_removal(directory)
+            remove_hidden(directory, grave)
+        elif files or stat.S_ISLNK(mode):
+            os.unlink(name, dir_fd=directory)
+            self._note_removal(directory)
+
+    @contextmanager
+    def replacing(self, prefix: str) -> Iterator[tuple[Store, str]]:
+        """The new objects are written beside the directory `prefix` (the root, for "") and change places with it.
+
+        What is there is deleted first only where that cannot be: where the root is the current directory or a mount
+        point, or lies in a directory that may not be written to.
+        """
+        prefix = validate_prefix(prefix)
+        self.check_writable(prefix)
+        try:
+            beside = Beside.of(self._root, prefix)
+        except OSError as error:
+            self._fail(StoreWriteError, "replace", prefix, error)
+        if beside is None:
+            self.delete_prefix(prefix)
+            yield self, prefix
+            return
+        with beside:
+            yield type(self)(beside.path, durability=self.durability, locking=self.locking), ""
+            if self.durability == "batch":
+                self.flush()
+            try:
+                beside.take_place(sync=self.durability == "fsync")
+            except OSError as error:
+                self._fail(StoreWriteError, "replace", prefix, error)
+            self._unswept = True
+
+    def flush(self) -> None:
+        """With `durability="batch"`, wait until all that was written is on the disk."""
+        if self.durability != "batch" or not self._unswept:
+            return
+        self._unswept = False
+        try:
+            directory = os.open(self._root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+            try:
+                sync_file_system(directory)
+            finally:
+                os.close(directory)
+        except OSError as error:
+            self._unswept = True
+            if error.errno not in ABSENT:
+                self._fail(StoreWriteError, "flush", "", error)
+
+    def close(self) -> None:
+        self.flush()
+
+    def leftovers(self, prefix: str = "") -> Iterator[Leftover]:
+        return hidden(self._root, validate_prefix(prefix))
+
+    def remove_leftover(self, leftover: Leftover) -> None:
+        self.check_writable(leftover.name)
+        parent, _, name = leftover.name.rpartition("/")
+        try:
+            directory = self._open_parent(parent, create=False)
+            try:
+                if leftover.kind == "temporary" and name.startswith(TEMPORARY_PREFIX):
+                    remove_hidden(directory, name)
+                elif name.endswith(LOCK_SUFFIX):
+                    with FileLock(lambda: os.dup(directory), name, timeout=0, what=leftover.name):
+                        pass  # who lets go of a lock removes its file
+            finally:
+                os.close(directory)
+        except OSError as error:
+            if error.errno not in ABSENT:
+                self._fail(StoreWriteError, "remove", leftover.name, error)
+
+    def lock(self, key: str, *, timeout: float = 60.0) -> AbstractContextManager[None]:
+        """Mutual exclusion between threads and, by a lock file beside the object, between processes."""
+        self.check_writable(key)
+        return self._lock(validate_key(key), timeout)
+
+    @contextmanager
+    def _lock(self, key: str, timeout: float) -> Iterator[None]:
+        deadline = monotonic() + timeout
+        parent, _, name = key.rpartition("/")
+        with thread_lock((WritableDirectory, os.path.realpath(self._root), key), timeout):
+            if self.locking == "threads":
+                yield
+                return
+            with FileLock(
+                lambda: self._open_parent(parent, create=True),
+                name + LOCK_SUFFIX,
+                timeout=max(0.0, deadline - monotonic()),
+                what=f"{key!r} in {self}",
+            ):
+                yield
+
+    def _open_parent(self, parent: str, *, create: bool) -> int:
+        parts = parent.split("/") if parent else []
+        return open_directory(self._root, parts, create=create, sync=create and self.durability == "fsync")
+
+    def _fail(self, kind: type[StoreError], verb: str, key: str, error: OSError) -> NoReturn:
+        if isinstance(error, StoreError):
+            raise error  # ours already
+        failure = kind(f"cannot {verb} {key!r} in {self}: {error.strerror or error}")
+        failure.errno = error.errno
+        raise failure from error
+
+
+def _documents_first(names: list[str]) -> list[str]:
+    """So that no node is found of which a part is gone."""
+    return sorted(names, key=lambda name: name not in DOCUMENTS)
