@@ -167,7 +167,8 @@ class Zstd:
         claimed = self._library.ZSTD_findDecompressedSize(source, size)
         if claimed == 2**64 - 2:
             raise CorruptChunkError(f"not a zstd frame in {size} bytes", codec="zstd")
-        room = min(limit, max(1 << 16, 8 * size)) if claimed == 2**64 - 1 else claimed
+        told = claimed != 2**64 - 1
+        room = claimed if told else min(limit, max(1 << 16, 8 * size))
         while True:
             if room > limit:
                 raise CorruptChunkError("decoded size beyond the limit", codec="zstd", expected=limit, got=room)
@@ -177,7 +178,7 @@ class Zstd:
             if not self._library.ZSTD_isError(got):
                 return out[:got]
             too_small = self._library.ZSTD_getErrorName(got) == b"Destination buffer is too small"
-            if not too_small or room == limit:
+            if told or not too_small or room == limit:
                 raise self._fail(got, size, room)
             room = min(limit, 4 * room)
 
