@@ -1,14 +1,15 @@
 """Metadata documents as bytes: strict JSON (RFC 8259) in, the bytes zarr-python would write out.
 
 What stands in a store is not trusted: a document is at most 64 MiB and nests at most 64 deep, an object names each
-key once, and NaN and Infinity, which are no JSON, are accepted in attributes only, where older writers put them.
-Whatever is wrong is a MetadataError that begins with the document's key.
+key once, and NaN and Infinity, which are no JSON, and numbers beyond range are accepted in attributes only, where older
+writers put them. Whatever is wrong is a MetadataError that begins with the document's key.
 """
 
 from __future__ import annotations
 
 import json
 import re
+from math import isfinite
 from typing import Any
 
 import numpy as np
@@ -36,8 +37,13 @@ def parse_document(data: bytes, *, key: str) -> dict[str, Any]:
         constants.append(name)
         return float(name)
 
+    def number(text: str) -> float:
+        value = float(text)
+        return value if isfinite(value) else constant(text)  # 1e999 is JSON, and Infinity when it is written again
+
     try:
-        document = json.loads(data.decode("utf-8"), object_pairs_hook=_object, parse_constant=constant)
+        text = data.decode("utf-8")
+        document = json.loads(text, object_pairs_hook=_object, parse_constant=constant, parse_float=number)
     except (ValueError, RecursionError) as error:  # ValueError: no JSON, no UTF-8, or an integer of too many digits
         raise MetadataError(f"{key}: not a JSON document: {error}") from error
     if not isinstance(document, dict):

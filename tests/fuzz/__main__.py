@@ -10,22 +10,29 @@ import os
 import sys
 from pathlib import Path
 
-from tests.fuzz.supervisor import fuzz, save
+from tests.fuzz.supervisor import fuzz, replay, save
 from tests.fuzz.targets import TARGETS
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.fuzz", description=__doc__)
-    parser.add_argument("--target", nargs="*", default=[*TARGETS], choices=[*TARGETS], metavar="NAME", help=", ".join(TARGETS))
+    names = [*TARGETS]
+    parser.add_argument("--target", nargs="*", default=names, choices=names, metavar="NAME", help=", ".join(names))
     parser.add_argument("--seconds", type=float, default=10.0, help="for each target")
     parser.add_argument("--executions", type=int, help="for each target, at most")
     parser.add_argument("--seed", type=int, default=int.from_bytes(os.urandom(4), "little"))
     parser.add_argument("--findings", type=Path, default=Path("findings"), help="folder for what is found")
+    parser.add_argument("--replay", type=Path, metavar="CORPUS", help="run the inputs in CORPUS/<target>/ instead")
     arguments = parser.parse_args()
     total = found = 0
-    print(f"seed {arguments.seed}")
+    if arguments.replay is None:
+        print(f"seed {arguments.seed}")
     for name in arguments.target:
-        report = fuzz(TARGETS[name], arguments.seconds, arguments.seed, arguments.executions)
+        if arguments.replay is not None:
+            inputs = [path.read_bytes() for path in sorted((arguments.replay / name).glob("*"))]
+            report = replay(TARGETS[name], inputs)
+        else:
+            report = fuzz(TARGETS[name], arguments.seconds, arguments.seed, arguments.executions)
         print(report, flush=True)
         for path, (what, _) in zip(save(report, arguments.findings), report.findings, strict=True):
             print(f"  {path}: {what.strip().splitlines()[-1]}")

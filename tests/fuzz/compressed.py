@@ -232,7 +232,10 @@ class GzipTarget(Compressed):
             half = len(data) // 2
             return gzip.compress(data[:half], 1, mtime=0) + gzip.compress(b"", mtime=0) + gzip.compress(data[half:])
 
-        return [lambda data, level=level: gzip.compress(data, level, mtime=0) for level in (0, 1, 9)] + [headed, members]
+        return [lambda data, level=level: gzip.compress(data, level, mtime=0) for level in (0, 1, 9)] + [
+            headed,
+            members,
+        ]
 
     def fields(self, data: bytes) -> tuple[tuple[int, int], ...]:
         return ((0, 2), (2, 1), (3, 1), (10, 2), (10, 1), (len(data) - 4, 4), (len(data) - 8, 4))

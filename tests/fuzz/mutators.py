@@ -68,14 +68,12 @@ def _number(old: bytearray, size: int, rng: Random) -> int:
 
 # ---- JSON
 
-HOSTILE = [
-    *("0", "1", "-1", "-0", "2147483648", "9007199254740993", "9223372036854775807", "9223372036854775808"),
-    *("18446744073709551616", "1e308", "-1e400", "1.0", "0.5", "NaN", "Infinity", "true", "false", "null", "9" * 400),
-    *('""', '"."', '".."', '"../x"', '"/"', '"a/b"', '"\\u0000"', '"\\ud800"', '"x"', '"int8"', '"float16"', '"string"'),
-    *('"NaN"', '"-Infinity"', '"0x7fc00000"', '"AAAA"', '"|O"', '"|S0"', '"<U9"', '"M8[ns]"', '"r24"', '"pickle"'),
-    *('"gzip"', '"zstd"', '"blosc"', '"crc32c"', '"sharding_indexed"', '"vlen-utf8"', '"transpose"', '"numcodecs.lzma"'),
-    *("[]", "{}", "[[]]", "[0]", "[1, 1]", "[null]", '{"name": "x"}', '{"must_understand": false}', "[" * 70 + "]" * 70),
-]  # fmt: skip
+_WORDS = r"""0 1 -1 -0 2147483648 9007199254740993 9223372036854775807 9223372036854775808 18446744073709551616 1e308
+-1e400 1.0 0.5 NaN Infinity true false null "" "." ".." "../x" "/" "a/b" "\u0000" "\ud800" "x" "int8" "float16" "string"
+"NaN" "-Infinity" "0x7fc00000" "AAAA" "|O" "|S0" "<U9" "M8[ns]" "r24" "pickle" "gzip" "zstd" "blosc" "crc32c"
+"sharding_indexed" "vlen-utf8" "transpose" "numcodecs.lzma" [] {} [[]] [0] [1,1] [null] {"name":"x"}
+{"must_understand":false}"""
+HOSTILE = [*_WORDS.split(), "9" * 400, "[" * 70 + "]" * 70]
 _TOKENS = re.compile(r'"(?:[^"\\]|\\.)*"|[\[\]{}:,]|[^\s\[\]{}:,"]+')
 _STRUCTURE = frozenset("[]{}:,")
 

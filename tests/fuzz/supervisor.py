@@ -17,6 +17,7 @@ import signal
 import struct
 import time
 import traceback
+import warnings
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -47,7 +48,8 @@ class Report:
     def __str__(self) -> str:
         rate = self.executions / max(self.seconds, 1e-9)
         counts = ", ".join(f"{count:,} {what}" for what, count in self.tally.most_common(6))
-        return f"{self.name:16} {self.executions:>12,} executions {rate:>10,.0f}/s {len(self.findings)} findings ({counts})"
+        figures = f"{self.executions:>12,} executions {rate:>10,.0f}/s {len(self.findings)} findings"
+        return f"{self.name:16} {figures} ({counts})"
 
 
 def fuzz(target: Target, seconds: float, seed: int = 0, most: int | None = None) -> Report:
@@ -61,6 +63,17 @@ def fuzz(target: Target, seconds: float, seed: int = 0, most: int | None = None)
         enough = None if most is None else most - report.executions
         _batch(target, min(left, BATCH_SECONDS), seed, enough, report)
         seed += 1
+    report.seconds = time.monotonic() - start
+    return report
+
+
+def replay(target: Target, inputs: list[bytes]) -> Report:
+    """Run these inputs, each in a child of its own."""
+    target.prepare()
+    report, start = Report(target.name), time.monotonic()
+    for data in inputs:
+        target.generate = lambda _, data=data: data  # type: ignore[method-assign]
+        _batch(target, HANG, 0, target.step, report)
     report.seconds = time.monotonic() - start
     return report
 
@@ -133,6 +146,7 @@ def _work(target: Target, seconds: float, seed: int, most: int | None, slot: mma
     rng, tally = Random(f"{target.name}/{seed}"), Counter[str]()
     findings: list[tuple[str, str]] = []
     generate, execute, pack = target.generate, target.execute, _HEAD.pack_into
+    warnings.simplefilter("ignore")  # documents may well be odd enough to be warned about
     deadline, clock, begun = time.monotonic() + seconds, time.monotonic, 0
     limit = 2**62 if most is None else max(1, most // target.step)
     while begun < limit and (begun & 31 or clock() < deadline):

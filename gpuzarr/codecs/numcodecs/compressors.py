@@ -111,7 +111,7 @@ class LZ4(Numcodec, BytesBytesCodec):
 
     def decoder(self, nbytes: int) -> Decoder:
         decode_block, name = cpu.lz4().decode_block, self.name
-        expected = nbytes.to_bytes(4, "little")
+        expected = nbytes.to_bytes(4, "little") if nbytes < 2**32 else None  # which no chunk can have
 
         def decode(source: int | bytes, size: int, destination: int) -> None:
             head = bytes_at(source, 4) if size > 4 else b""
