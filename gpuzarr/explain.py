@@ -16,16 +16,15 @@ def explain(stored: StoredArray, selection: Selection) -> str:
     """Four lines: what is read, the plan, the requests, and the engine of each codec."""
     meta, device = stored.metadata, stored.device
     chain = stored.inner_chain if stored.sharding is not None else stored.chain
-    rows = stored.wave_rows
     if stored.sharding is not None:
         split = plan_shards(stored.inner_grid, stored.grid, selection)
-        parts = sum(split.shard(i)[1].size for i in range(split.size))
-        waves = split.size * ceil(split.largest / rows)
+        parts = split.rows
+        waves = split.size * ceil(split.largest / stored.wave_rows(parts))
         plan = f"{parts} inner chunks of {_times(chain.spec.shape)} in {split.size} shards, {waves} waves"
         fetch = f"byte ranges of {split.size} shards, after their indexes"
     else:
         parts = plan_chunks(stored.grid, selection).size
-        plan = f"{parts} chunks of {_times(chain.spec.shape)}, {ceil(parts / rows)} waves"
+        plan = f"{parts} chunks of {_times(chain.spec.shape)}, {ceil(parts / stored.wave_rows(parts))} waves"
         fetch = f"{parts} whole objects"
     lines = [
         f"read {selection.shape} of {meta.shape} {meta.dtype} on {device.name}",

@@ -1,23 +1,27 @@
 """Chunk to destination, on the host.
 
-`deliver` decodes a wave row by row into the destination. Where a chunk is whole, and its part of the destination
-is contiguous and of the chunk's dtype, it is decoded right there (landing); else into the lane's scratch and
-copied from it. Chunks that are stored as plain elements are copied from where they were fetched.
+`deliver` decodes a wave into the destination. Small chunks that the codec can decode by one call go side by side into
+the lane's scratch and from there, block by block, to their places. Others go row by row: where a chunk is whole, and
+its part of the destination is contiguous and of the chunk's dtype, it is decoded right there (landing); else into
+scratch and copied from it. Chunks that are stored as plain elements are copied from where they were fetched.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cache
+from math import prod
 from typing import Any
 
 import numpy as np
+from numpy.lib.stride_tricks import as_strided
 
 from gpuzarr.codecs.chain import CodecChain
 from gpuzarr.codecs.engines.memory import address, memory_at
 from gpuzarr.devices import Lane
 from gpuzarr.errors import ChunkNotFoundError, CorruptChunkError
 from gpuzarr.fetch import Encoded
-from gpuzarr.plan import Wave
+from gpuzarr.plan import Block, Wave
 
 
 def deliver(
@@ -31,6 +35,10 @@ def deliver(
     missing_is_error: bool = False,
 ) -> None:
     """Decode the rows of a wave into `dest`. `name` of a row is for errors."""
+    if wave.count > 1 and (chunks := _side_by_side(chain, encoded, lane)) is not None:
+        for block in wave.blocks():
+            put(chunks, block, dest)
+        return
     shape, dtype, nbytes = chain.spec.shape, chain.dtype, chain.nbytes
     plain, through = chain.plain, chain.lands and not chain.plain
     lands_here = dest.dtype == dtype
@@ -65,6 +73,42 @@ def deliver(
             dest[in_dest] = chunk if full else chunk[in_chunk]
     except CorruptChunkError as error:
         raise error.at(name(i)) from error.__cause__
+
+
+def _side_by_side(chain: CodecChain, encoded: Encoded, lane: Lane) -> np.ndarray[Any, Any] | None:
+    """The decoded chunks of a wave, one behind another; None where they must go one by one."""
+    if not chain.plain and chain.decode_joined is None:
+        return None
+    if (packed := encoded.packed()) is None:
+        return None
+    offsets, sizes = packed
+    shape, dtype, count = chain.spec.shape, chain.dtype, len(offsets)
+    if chain.decode_joined is not None:
+        chunks, destination = lane.scratch((count, *shape), dtype)
+        return chunks if chain.decode_joined(encoded.room, encoded.base, offsets, sizes, destination) else None
+    steps = np.diff(offsets)
+    if (sizes != chain.nbytes).any() or (steps != steps[0]).any() or steps[0] < 0:
+        return None
+    one = np.ndarray(shape, dtype, encoded.room, int(offsets[0]))
+    return as_strided(one, (count, *shape), (int(steps[0]), *one.strides))
+
+
+def put(chunks: np.ndarray[Any, Any], block: Block, dest: np.ndarray[Any, Any]) -> None:
+    """Copy the parts of a block's chunks to their places in `dest`."""
+    first, counts, in_chunk, in_dest = block
+    if counts is None:
+        dest[in_dest] = chunks[first][in_chunk]
+        return
+    ndim = len(counts)
+    parts = chunks[(slice(first, first + prod(counts)), *in_chunk)]
+    parts = parts.reshape(*counts, *parts.shape[1:]).transpose(_interleaved(ndim))
+    dest[in_dest].reshape(parts.shape)[...] = parts
+
+
+@cache
+def _interleaved(ndim: int) -> tuple[int, ...]:
+    """The order of axes that brings the numbers of chunks and the elements in a chunk together, axis by axis."""
+    return tuple([i + k * ndim for i in range(ndim) for k in (0, 1)])
 
 
 def move(chunk: Any, in_chunk: tuple[Any, ...], in_dest: tuple[Any, ...], dest: Any, lane: Lane) -> None:

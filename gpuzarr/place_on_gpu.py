@@ -48,7 +48,7 @@ def deliver(
     lane.settle()
     lane.trim()
     lane.device.free_pool()
-    count = len(wave.coords)
+    count = wave.count
     if count == 1:
         _deliver(chain, wave, name, encoded, dest, fill, lane, missing_is_error, by_host=True)
         return
@@ -101,7 +101,7 @@ def move(chunk: Any, in_chunk: tuple[Any, ...], in_dest: tuple[Any, ...], dest: 
     """Copy a part of a decoded chunk, a contiguous device array of `dest`'s dtype, to its place in `dest`."""
     device = lane.device
     low, high = scatter.bounds(dest.shape, dest.strides, dest.dtype.itemsize)
-    one = Wave([()], [in_chunk], [in_dest], [False], [False])
+    one = Wave(1, [()], [in_chunk], [in_dest], [False], [False])
     parts = _parts(one, [0], np.zeros(1, np.int64), chunk.strides, dest.strides, -low)
     here = Area(device.address(chunk), chunk.nbytes)
     scatter.scatter(device, lane, parts, dest.dtype.itemsize, here, Area(device.address(dest) + low, high - low))

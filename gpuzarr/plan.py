@@ -24,7 +24,7 @@ from gpuzarr.grid import AxisGrid, RectilinearGrid, RegularGrid
 from gpuzarr.selection import Box, Coordinates, Points, Selection, Span
 
 Grid = RegularGrid | RectilinearGrid
-Rows = Sequence[int]  # numbers of rows of a plan
+Rows = Sequence[int] | np.ndarray[Any, Any]  # numbers of rows of a plan
 Index = Any  # a slice, an integer or an integer array: what NumPy takes for one axis
 
 _FIRST = np.zeros(1, np.int64)
@@ -32,9 +32,23 @@ MOST_PARTS = 1 << 25  # chunks along one axis of a selection: what stands in a s
 _MANY = 48  # from about here on, computing an axis with NumPy is quicker than a loop
 
 
-class Wave(NamedTuple):
+class Block(NamedTuple):
+    """Neighbouring rows whose chunks lie side by side in the destination, `counts` of them along each axis in C order.
+
+    Along an axis that has several, they are taken wholly.
+    """
+
+    first: int
+    counts: tuple[int, ...] | None  # None for one row
+    in_chunk: tuple[Index, ...]  # of every one of them
+    in_dest: tuple[Index, ...]  # of all of them together
+
+
+@dataclass(eq=False)
+class Wave:
     """Rows of a plan, as columns: one entry a part."""
 
+    count: int
     coords: list[tuple[int, ...]]  # the chunk's place in the grid
     in_chunk: list[tuple[Index, ...]]  # what to take from the chunk
     in_dest: list[tuple[Index, ...]]  # where it goes in the destination
@@ -46,10 +60,87 @@ class Wave(NamedTuple):
     def part(self, rows: range) -> Wave:
         """Neighbouring rows, as a wave."""
         a, b = rows.start, rows.stop
-        return Wave(self.coords[a:b], self.in_chunk[a:b], self.in_dest[a:b], self.full[a:b], self.covers[a:b])
+        return Wave(b - a, self.coords[a:b], self.in_chunk[a:b], self.in_dest[a:b], self.full[a:b], self.covers[a:b])
+
+    def blocks(self) -> list[Block]:
+        """All rows, in as few blocks as are easily found."""
+        return [Block(i, None, c, d) for i, (c, d) in enumerate(zip(self.in_chunk, self.in_dest, strict=True))]
 
 
-@dataclass(frozen=True, slots=True)
+class BoxWave(Wave):
+    """Rows of a box: of each column, what is asked for is made from the tables of the axes."""
+
+    def __init__(
+        self, axes: Sequence[AxisParts], rows: np.ndarray[Any, Any], picks: list[np.ndarray[Any, Any]]
+    ) -> None:
+        self._axes, self._rows, self._arrays = axes, rows, picks
+        self.count = len(rows)
+
+    @cached_property
+    def _picks(self) -> list[tuple[AxisParts, list[int]]]:
+        return [(a, p.tolist()) for a, p in zip(self._axes, self._arrays, strict=True)]
+
+    @cached_property
+    def coords(self) -> list[tuple[int, ...]]:  # type: ignore[override]
+        return list(zip(*([a.chunk[i] for i in p] for a, p in self._picks), strict=True))
+
+    @cached_property
+    def in_chunk(self) -> list[tuple[Index, ...]]:  # type: ignore[override]
+        return list(zip(*([a.in_chunk[i] for i in p] for a, p in self._picks), strict=True))
+
+    @cached_property
+    def in_dest(self) -> list[tuple[Index, ...]]:  # type: ignore[override]
+        return list(zip(*([a.in_dest[i] for i in p] for a, p in self._picks), strict=True))
+
+    @cached_property
+    def full(self) -> list[bool]:  # type: ignore[override]
+        return [all(row) for row in zip(*([a.full[i] for i in p] for a, p in self._picks), strict=True)]
+
+    @cached_property
+    def covers(self) -> list[bool]:  # type: ignore[override]
+        return [all(row) for row in zip(*([a.covers[i] for i in p] for a, p in self._picks), strict=True)]
+
+    def blocks(self) -> list[Block]:
+        if any(axis.fancy for axis in self._axes):
+            return super().blocks()
+        corners = [(int(p.min()), int(p.max())) for p in self._arrays]
+        if (
+            prod([high - low + 1 for low, high in corners]) == self.count  # so many different rows are all there are
+            and (self._rows[1:] > self._rows[:-1]).all()
+            and all(a.beside[low + 1 : high + 1].all() for a, (low, high) in zip(self._axes, corners, strict=True))
+        ):
+            return [self._block(0, corners)]
+        return self._strips()
+
+    def _strips(self) -> list[Block]:
+        """Blocks that are wide along the last axis only."""
+        *others, last = self._arrays
+        cuts = ~self._axes[-1].beside[last]
+        cuts[1:] |= last[1:] != last[:-1] + 1
+        for pick in others:
+            cuts[1:] |= pick[1:] != pick[:-1]
+        cuts[0] = True
+        firsts = np.flatnonzero(cuts)
+        ends = np.append(firsts[1:], self.count) - 1
+        lows, highs = ([p[rows].tolist() for p in self._arrays] for rows in (firsts, ends))
+        corners = zip(zip(*lows, strict=True), zip(*highs, strict=True), strict=True)
+        return [
+            self._block(row, list(zip(low, high, strict=True)))
+            for row, (low, high) in zip(firsts.tolist(), corners, strict=True)
+        ]
+
+    def _block(self, row: int, corners: Sequence[Sequence[int]]) -> Block:
+        """The block from `row` on, of the entries from low to high along each axis."""
+        in_dest = [
+            a.in_dest[low] if low == high else slice(a.in_dest[low].start, a.in_dest[high].stop)
+            for a, (low, high) in zip(self._axes, corners, strict=True)
+        ]
+        in_chunk = tuple([a.in_chunk[low] for a, (low, _) in zip(self._axes, corners, strict=True)])
+        counts = tuple([high - low + 1 for low, high in corners])
+        return Block(row, None if prod(counts) == 1 else counts, in_chunk, tuple(in_dest))
+
+
+@dataclass(frozen=True)
 class AxisParts:
     """The chunks that a selection touches along one axis, ascending; parallel lists."""
 
@@ -59,6 +150,16 @@ class AxisParts:
     full: list[bool]
     covers: list[bool]
     fancy: bool  # some index is an array
+
+    @cached_property
+    def beside(self) -> np.ndarray[Any, np.dtype[np.bool_]]:
+        """Which entries, like the one before each, are whole chunks, and follow it in the destination. (No use for
+        fancy ones.)"""
+        found = np.array(self.full, np.bool_)
+        starts, stops = ([getattr(i, end) for i in self.in_dest] for end in ("start", "stop"))
+        found[1:] &= found[:-1] & (np.array(starts[1:], np.int64) == np.array(stops[:-1], np.int64))
+        found[:1] = False
+        return found
 
     def cut(self, start: int, stop: int) -> AxisParts:
         """The entries [start, stop)."""
@@ -216,22 +317,13 @@ class BoxPlan:
         """These rows."""
         if not self.axes:
             # Not (), which gives a scalar where NumPy should give a view.
-            return Wave([()], [(Ellipsis,)], [(Ellipsis,)], [True], [True])
+            return Wave(1, [()], [(Ellipsis,)], [(Ellipsis,)], [True], [True])
         if self.size == 1:
             one = [(a.chunk[0], a.in_chunk[0], a.in_dest[0], a.full[0], a.covers[0]) for a in self.axes]
             coords, in_chunk, in_dest, fulls, covereds = zip(*one, strict=True)
-            return Wave([coords], [in_chunk], [in_dest], [all(fulls)], [all(covereds)])
-        picks = [p.tolist() for p in self._picks(rows)]
-        columns = list(zip(self.axes, picks, strict=True))
-        full = [all(row) for row in zip(*([a.full[i] for i in p] for a, p in columns), strict=True)]
-        covers = [all(row) for row in zip(*([a.covers[i] for i in p] for a, p in columns), strict=True)]
-        return Wave(
-            list(zip(*([a.chunk[i] for i in p] for a, p in columns), strict=True)),
-            list(zip(*([a.in_chunk[i] for i in p] for a, p in columns), strict=True)),
-            list(zip(*([a.in_dest[i] for i in p] for a, p in columns), strict=True)),
-            full,
-            covers,
-        )
+            return Wave(1, [coords], [in_chunk], [in_dest], [all(fulls)], [all(covereds)])
+        rows = np.asarray(rows)
+        return BoxWave(self.axes, rows, self._picks(rows))
 
     def coords(self) -> list[np.ndarray[Any, Any]]:
         """Places in the grid of all rows: one int64 array an axis."""
@@ -273,6 +365,7 @@ class SplitPlan:
         self._plan, self._groups = plan, groups
         self.counts = tuple(len(g) for g in groups)
         self.size = prod(self.counts)
+        self.rows = plan.size  # of all shards
 
     @cached_property
     def largest(self) -> int:
@@ -335,7 +428,7 @@ class PointPlan:
                 in_chunk[i] = tuple(o[a:b] for o in self._offsets)
                 in_dest[i] = (self._order[a:b],)
         whole = [False] * len(edges)
-        return Wave(coords, in_chunk, in_dest, whole, whole)
+        return Wave(len(edges), coords, in_chunk, in_dest, whole, whole)
 
     def split(self) -> PointSplit:
         """The same rows, grouped by shard."""
@@ -349,6 +442,7 @@ class PointSplit:
         self._plan = plan
         self._groups = plan._shards or []
         self.size = len(self._groups)
+        self.rows = plan.size
         self.largest = max((b - a for a, b in self._groups), default=0)
 
     def shard(self, number: int) -> tuple[tuple[int, ...], PointRows]:

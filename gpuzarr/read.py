@@ -42,7 +42,7 @@ def read(stored: StoredArray, selection: Selection, dest: np.ndarray[Any, Any]) 
 
 def _read_chunks(stored: StoredArray, selection: Selection, dest: np.ndarray[Any, Any]) -> None:
     plan = plan_chunks(stored.grid, selection)
-    rows = stored.wave_rows
+    rows = stored.wave_rows(plan.size)
     limit, spec = stored.largest_chain.encoded_limit, stored.chain.spec
 
     def one_wave(i: int, lane: Lane) -> None:
@@ -64,7 +64,7 @@ def _read_chunks(stored: StoredArray, selection: Selection, dest: np.ndarray[Any
 
 def _read_shards(stored: StoredArray, selection: Selection, dest: np.ndarray[Any, Any]) -> None:
     split = plan_shards(stored.inner_grid, stored.grid, selection)
-    rows = stored.wave_rows
+    rows = stored.wave_rows(split.rows)
     waves = ceil(split.largest / rows)  # of one shard
     shards = _Shards(stored, split, waves)
 
@@ -149,37 +149,45 @@ class _Shard:
         return _Located(index.version, order, index.starts[rows], index.sizes[rows], generation)
 
     def _wave(self, located: _Located, start: int, count: int, dest: np.ndarray[Any, Any], lane: Lane) -> None:
-        part = slice(start, start + count)
-        order = located.order[part].tolist()
+        order = located.order[start : start + count]
+        starts, sizes = located.starts, located.sizes
+        if starts is not None and sizes is not None:
+            ascending = np.argsort(order)  # rows as the plan has them, since neighbours are placed together
+            order = order[ascending]
+            starts, sizes = starts[start : start + count][ascending], sizes[start : start + count][ascending]
         wave = self.plan.wave(order)
-        if self._pieces(located, part, wave, dest, lane):
+        if self._pieces(located, starts, sizes, wave, dest, lane):
             return
 
         def fetch(rows: Sequence[int]) -> Encoded:
-            if located.starts is None or located.sizes is None:
+            if starts is None or sizes is None:
                 return nothing(len(rows))
-            starts, sizes = located.starts[part][rows], located.sizes[part][rows]
             limit = self.stored.inner_chain.encoded_limit
-            return fetch_ranges(self.stored.store, self.key, located.version, starts, sizes, limit, lane)
+            return fetch_ranges(self.stored.store, self.key, located.version, starts[rows], sizes[rows], limit, lane)
 
         def name(i: int) -> str:
             return f"{self.key}, inner chunk {wave.coords[i]}"
 
         _deliver(self.stored, self.stored.inner_chain, wave, name, fetch, dest, lane, located.generation)
 
-    def _pieces(self, located: _Located, part: slice, wave: Wave, dest: np.ndarray[Any, Any], lane: Lane) -> bool:
+    def _pieces(
+        self,
+        located: _Located,
+        starts: np.ndarray[Any, Any] | None,
+        sizes: np.ndarray[Any, Any] | None,
+        wave: Wave,
+        dest: np.ndarray[Any, Any],
+        lane: Lane,
+    ) -> bool:
         """Read the parts of uncompressed inner chunks where they lie; False where whole chunks are as good."""
         spec = self.stored.inner_chain.spec
-        if located.starts is None or located.sizes is None or not self.stored.cuts:
+        if starts is None or sizes is None or not self.stored.cuts:
             return False
         parts = pieces.cut(wave, spec)
-        starts, sizes = located.starts[part], located.sizes[part]
         if parts is None or (sizes[starts >= 0] != spec.nbytes).any():
             return False
         places = np.where(starts < 0, -1, starts + parts.starts)
-        if len(parts.starts) > 1 and (places[1:] < places[:-1]).any():  # chunks that share their bytes
-            return False
-        wanted = np.array(parts.sizes)
+        wanted = np.where(starts < 0, 0, parts.sizes)
         encoded = fetch_ranges(self.stored.store, self.key, located.version, places, wanted, spec.nbytes or 0, lane)
         pieces.place(encoded, parts, wave, spec, dest, self.stored.fill)
         return True
@@ -207,7 +215,7 @@ def _deliver(
 ) -> None:
     """Fetch, decode and place one wave; by way of the cache, if there is one."""
     strict, deliver = stored.missing_is_error, _placer(stored.device).deliver
-    rows = range(len(wave.coords))
+    rows = range(wave.count)
     largest = chain.nbytes if stored.sharding is not None else stored.largest_chain.nbytes
     if largest is not None and largest > stored.ceiling:
         fetch = _refusing(fetch, wave, stored, chain)
@@ -256,7 +264,7 @@ def _deliver_cached(
         shape = chain.spec.shape if stored.sharding is not None else stored.grid.chunk_shape(wave.coords[i])
         chunk = held[i] = stored.device.empty(shape, chain.spec.dtype)
         every = tuple(slice(0, n) for n in shape)
-        whole = Wave([wave.coords[i]], [every], [every], [True], [True])
+        whole = Wave(1, [wave.coords[i]], [every], [every], [True], [True])
         one = chain.for_shape(shape)
         deliver, strict = _placer(stored.device).deliver, stored.missing_is_error
         deliver(one, whole, _named(name, i), encoded.part(range(n, n + 1)), chunk, stored.fill, lane, strict)

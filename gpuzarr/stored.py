@@ -82,13 +82,20 @@ class StoredArray:
         """The chain of the largest chunk, by which waves and their memory are measured."""
         return self.chain if isinstance(self.grid, RegularGrid) else self.chain.for_shape(self.grid.largest_chunk)
 
-    @cached_property
-    def wave_rows(self) -> int:
-        """Parts of one wave: chunks, or inner chunks of shards."""
+    def wave_rows(self, parts: int) -> int:
+        """Parts of one wave, where there are so many in all: chunks, or inner chunks of shards.
+
+        A power of two, for in a shard whose chunks lie in Morton order these make up boxes, which are quickly placed.
+        """
+        if parts <= 1:  # as is the most frequent read
+            return 1
         spec = self.largest_chain.spec if self.sharding is None else self.inner_chain.spec
         itemsize = spec.data_type.itemsize
-        chunk = spec.size * (GUESSED_ITEM if itemsize is None else itemsize)
-        return max(1, self.device.wave_bytes // max(1, chunk))
+        chunk = max(1, spec.size * (GUESSED_ITEM if itemsize is None else itemsize))
+        device = self.device
+        fair = max(parts // (2 * device.lanes), device.least_wave_bytes // chunk)  # so that all lanes get some
+        rows = max(1, min(fair, device.wave_bytes // chunk))
+        return 1 << (rows.bit_length() - 1)
 
     @cached_property
     def ceiling(self) -> int:

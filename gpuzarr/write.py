@@ -40,7 +40,7 @@ def write(stored: StoredArray, selection: Selection, source: np.ndarray[Any, Any
 
 def _write_chunks(stored: StoredArray, selection: Selection, source: np.ndarray[Any, Any]) -> None:
     plan = plan_chunks(stored.grid, selection)
-    rows = stored.wave_rows
+    rows = stored.wave_rows(plan.size)
 
     def one_wave(i: int, lane: Lane) -> None:
         wave = plan.wave(range(i * rows, min(plan.size, (i + 1) * rows)))
@@ -229,7 +229,7 @@ def _encoded(
     """All encoded inner chunks of the shard: those in `encoded`, with the rows of the plan replaced."""
     chain = stored.inner_chain
     places = linear(stored, coords, plan.coords()).tolist()
-    rows = stored.wave_rows
+    rows = stored.wave_rows(plan.size)
 
     def encode(i: int, lane: Lane) -> None:
         for row in range(i * rows, min(plan.size, (i + 1) * rows)):

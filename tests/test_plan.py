@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from gpuzarr.grid import RectilinearGrid, RegularGrid, merge_runs
+from gpuzarr.place import put
 from gpuzarr.plan import Wave, plan_chunks, plan_shards
 from gpuzarr.selection import Box, Selection, Span, basic, coordinate, orthogonal
 
@@ -27,7 +28,8 @@ def chunk_of(array: np.ndarray, grid: Grid, coords: tuple[int, ...]) -> np.ndarr
 
 def place_all(waves: Iterable[Wave], array: np.ndarray, grid: Grid, dest: np.ndarray) -> None:
     for wave in waves:
-        for coords, in_chunk, in_dest, full, covers in zip(*wave, strict=True):
+        columns = wave.coords, wave.in_chunk, wave.in_dest, wave.full, wave.covers
+        for coords, in_chunk, in_dest, full, covers in zip(*columns, strict=True):
             chunk = chunk_of(array, grid, coords)
             part = chunk[in_chunk]
             if full:
@@ -37,6 +39,17 @@ def place_all(waves: Iterable[Wave], array: np.ndarray, grid: Grid, dest: np.nda
                     s - o for s, o in zip(array.shape, grid.chunk_origin(coords), strict=True)
                 ]))  # fmt: skip
             dest[in_dest] = part
+
+
+def place_blocks(waves: Iterable[Wave], array: np.ndarray, grid: Grid, dest: np.ndarray) -> int:
+    """How many blocks there were."""
+    count = 0
+    for wave in waves:
+        chunks = np.stack([chunk_of(array, grid, coords) for coords in wave.coords])
+        for block in wave.blocks():
+            put(chunks, block, dest)
+            count += 1
+    return count
 
 
 def random_key(rng: random.Random, shape: tuple[int, ...], fancy: bool) -> tuple[Any, ...]:
@@ -97,6 +110,11 @@ def test_parts_make_the_selection(block: int) -> None:
         waves = (plan.wave(range(i, min(plan.size, i + step))) for i in range(0, plan.size, step))
         place_all(waves, array, grid, dest)
         np.testing.assert_array_equal(dest, want)
+        if isinstance(grid, RegularGrid):
+            dest[...] = -9
+            waves = (plan.wave(range(i, min(plan.size, i + step))) for i in range(0, plan.size, step))
+            assert place_blocks(waves, array, grid, dest) <= plan.size
+            np.testing.assert_array_equal(dest, want)
         if shards is not None:
             assert isinstance(grid, RegularGrid)
             dest[...] = -9
@@ -124,6 +142,26 @@ def place_by_shard(
         order = list(range(rows.size))
         rng.shuffle(order)
         place_all([rows.wave(order)], array, grid, dest)
+        some = np.arange(rows.size)
+        rng.shuffle(cuts := [0, rows.size, rng.randint(0, rows.size)])
+        for part in (order[: cuts[0]], sorted(order[cuts[0] :]), some[: cuts[1]]):
+            if len(part):
+                place_blocks([rows.wave(part)], array, grid, dest)
+
+
+def test_chunks_that_are_whole_and_side_by_side_are_one_block() -> None:
+    array = np.arange(20 * 30).reshape(20, 30)
+    grid = RegularGrid(array.shape, (4, 5))
+    plan = plan_chunks(grid, basic((slice(None), slice(None)), array.shape))
+    dest = np.zeros_like(array)
+    assert place_blocks([plan.wave(range(plan.size))], array, grid, dest) == 1
+    np.testing.assert_array_equal(dest, array)
+    morton = [0, 1, 6, 7]  # two by two; then two rows, one short
+    assert [b.counts for b in plan.wave(morton).blocks()] == [(2, 2)]
+    assert [b.counts for b in plan.wave([6, 7, 0, 1]).blocks()] == [(1, 2), (1, 2)]
+    assert [b.counts for b in plan.wave(range(11)).blocks()] == [(1, 6), (1, 5)]
+    band = plan_chunks(grid, basic((slice(1, 3), slice(2, 28)), array.shape))
+    assert [b.counts for b in band.wave(range(band.size)).blocks()] == [None, (1, 4), None]
 
 
 def test_one_row_for_each_chunk_however_points_are_ordered() -> None:

@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any, Literal, Self
 
-from gpuzarr.codecs.contract import BytesBytesCodec, ChunkSpec, Decoder, is_integer
+from gpuzarr.codecs.contract import BytesBytesCodec, ChunkSpec, Decoder, JoinedDecoder, is_integer
 from gpuzarr.codecs.engines import cpu
 from gpuzarr.codecs.engines.blosc_header import HEADER_SIZE, MAX_SIZE
 from gpuzarr.codecs.engines.memory import Buffer, octets, size_of
@@ -102,6 +102,9 @@ class BloscCodec(BytesBytesCodec):
 
     def decoder(self, nbytes: int) -> Decoder:
         return _decoder(nbytes)
+
+    def joined_decoder(self, nbytes: int) -> JoinedDecoder | None:
+        return cpu.blosc().joined_decoder(nbytes)
 
     def decode(self, data: Buffer, limit: int) -> Buffer:
         size = int.from_bytes(octets(data)[4:8].tobytes(), "little", signed=True)

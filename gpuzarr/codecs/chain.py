@@ -15,7 +15,15 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from gpuzarr.codecs.contract import ArrayArrayCodec, ArrayBytesCodec, BytesBytesCodec, ChunkSpec, Codec, Decoder
+from gpuzarr.codecs.contract import (
+    ArrayArrayCodec,
+    ArrayBytesCodec,
+    BytesBytesCodec,
+    ChunkSpec,
+    Codec,
+    Decoder,
+    JoinedDecoder,
+)
 from gpuzarr.codecs.engines.memory import Buffer, address, memory_at, size_of, writable_address
 from gpuzarr.codecs.registry import codec_from_config
 from gpuzarr.errors import CorruptChunkError, GpuzarrError, MetadataError
@@ -35,6 +43,8 @@ class CodecChain:
     `dtype`, `nbytes`: of the chunk in memory; no `nbytes` where elements vary in length.
     `sharding`: the sharding codec, where the chain is nothing else.
     `decode_addresses(source, nbytes, destination)`: as `decode_into`, from address to address, where it `lands`.
+    `decode_joined`: the same for several chunks by one call, as `BytesBytesCodec.joined_decoder` has it; None where
+    there is no such way.
     """
 
     __slots__ = (
@@ -46,6 +56,7 @@ class CodecChain:
         "bytes_codecs",
         "decode_addresses",
         "decode_into",
+        "decode_joined",
         "dtype",
         "encoded_limit",
         "encoded_size",
@@ -61,6 +72,7 @@ class CodecChain:
     bytes_codecs: tuple[BytesBytesCodec, ...]
     decode_addresses: Decoder
     decode_into: Callable[[Buffer, Buffer], None]
+    decode_joined: JoinedDecoder | None
 
     def __init__(self, codecs: Sequence[Codec], spec: ChunkSpec) -> None:
         self.spec = spec
@@ -83,6 +95,7 @@ class CodecChain:
         self.dtype, self.nbytes = self.spec.dtype, self.spec.nbytes
         self._decode = self._compile_decode()
         self.decode_into, self.decode_addresses = self._compile_landing()
+        self.decode_joined = self._compile_joined()
 
     @classmethod
     def build(cls, codecs: Sequence[Codec], spec: ChunkSpec) -> CodecChain:
@@ -225,6 +238,32 @@ class CodecChain:
             decode(address(data), size_of(data), writable_address(out))
 
         return into, decode
+
+    def _compile_joined(self) -> JoinedDecoder | None:
+        outer, nbytes = self.bytes_codecs[1:], self.spec.nbytes
+        if not self.lands or self.plain or not nbytes or not all(codec.trims for codec in outer):
+            return None
+        joined = self.bytes_codecs[0].joined_decoder(nbytes)
+        if joined is None or not outer:
+            return joined
+        trims = [codec.trim for codec in reversed(outer)]
+
+        def decode(
+            room: np.ndarray[Any, Any],
+            base: int,
+            offsets: np.ndarray[Any, Any],
+            sizes: np.ndarray[Any, Any],
+            destination: int,
+        ) -> bool:
+            try:
+                for trim in trims:
+                    rows = zip(offsets.tolist(), sizes.tolist(), strict=True)
+                    sizes = np.array([trim(base + offset, size) for offset, size in rows], np.int64)
+            except CorruptChunkError:
+                return False
+            return joined(room, base, offsets, sizes, destination)
+
+        return decode
 
     def _guarded(self, decode: Decoder) -> Decoder:
         """`decode`, with what it does not foresee turned into CorruptChunkError."""

@@ -31,6 +31,8 @@ from gpuzarr.options import config
 
 # decode(source, nbytes, destination): the source is an address, or a `bytes` object itself.
 Decoder = Callable[[int | bytes, int, int], None]
+# decode(room, address of the room, offset of each chunk in it, bytes of each, destination address)
+JoinedDecoder = Callable[[np.ndarray[Any, Any], int, np.ndarray[Any, Any], np.ndarray[Any, Any], int], bool]
 
 
 def is_integer(value: Any, low: int, high: int) -> bool:
@@ -210,6 +212,13 @@ class BytesBytesCodec(Codec):
             decode_into(memory_at(source, size), memory_at(destination, nbytes, writable=True))
 
         return decode
+
+    def joined_decoder(self, nbytes: int) -> JoinedDecoder | None:
+        """A function that decodes several chunks of `nbytes` bytes by one call, one behind another; None where there
+        is none. It gives False, with the destination in any state, where some chunk is not like the others or is
+        damaged: they are then decoded one by one. It may write to the room between the chunks, and to the
+        `APRON` (`devices.cpu`) bytes in front of it."""
+        return None
 
     def strip(self, data: Buffer) -> Buffer | None:
         """The decoded bytes as a view of `data`, for codecs that only add something around them (checksums);

@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import lru_cache
 
-from gpuzarr.codecs.contract import BytesBytesCodec, Decoder, is_integer
+from gpuzarr.codecs.contract import BytesBytesCodec, Decoder, JoinedDecoder, is_integer
 from gpuzarr.codecs.engines import cpu
 from gpuzarr.codecs.engines.memory import Buffer
 from gpuzarr.errors import MetadataError
@@ -46,6 +46,9 @@ class ZstdCodec(BytesBytesCodec):
 
     def decoder(self, nbytes: int) -> Decoder:
         return _decoder(nbytes)
+
+    def joined_decoder(self, nbytes: int) -> JoinedDecoder | None:
+        return cpu.zstd().joined_decoder(nbytes)
 
     def decode(self, data: Buffer, limit: int) -> Buffer:
         return cpu.zstd().decode(data, limit)

@@ -35,7 +35,8 @@ class Device(ABC):
     kind: str  # "cpu", or "gpu" for devices whose memory the host cannot touch
     xp: ModuleType  # numpy or cupy
     any_byte_order: bool  # whether it has elements in another byte order than the machine's
-    wave_bytes: int  # decoded bytes of one wave
+    wave_bytes: int  # decoded bytes of one wave, at most
+    least_wave_bytes: int  # with fewer, a wave is not worth a lane of its own
     lanes: int  # waves in flight
 
     @abstractmethod

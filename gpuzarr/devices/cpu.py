@@ -15,6 +15,8 @@ from gpuzarr.devices.contract import Device, Lane
 from gpuzarr.devices.crew import Crew
 from gpuzarr.options import config
 
+APRON = 32 << 10  # bytes
+
 
 def _usable_cores() -> int:
     """Cores that this process may run on."""
@@ -39,10 +41,11 @@ class HostLane(Lane):
         self._key: tuple[Any, ...] = ()
 
     def room(self, nbytes: int) -> tuple[np.ndarray[Any, Any], int]:
-        """At least `nbytes` of scratch for encoded bytes, and its address. Only what is written to takes memory, which
-        counts, since encoded chunks are mostly much smaller than they might be."""
+        """At least `nbytes` of scratch for encoded bytes, and its address; the `APRON` bytes in front of it are scratch
+        too. Only what is written to takes memory, which counts, since encoded chunks are mostly much smaller than they
+        might be."""
         if self._room.size < nbytes:
-            self._room = np.empty(nbytes, np.uint8)
+            self._room = np.empty(APRON + nbytes, np.uint8)[APRON:]
             self._address = self._room.ctypes.data
         return self._room, self._address
 
@@ -69,7 +72,8 @@ class CpuDevice(Device):
     name = kind = "cpu"
     xp = np
     any_byte_order = True
-    wave_bytes = 1 << 20
+    wave_bytes = 2 << 20
+    least_wave_bytes = 256 << 10
 
     def __init__(self) -> None:
         self._local = threading.local()

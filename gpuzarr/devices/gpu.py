@@ -146,7 +146,7 @@ class GpuDevice(Device):
     any_byte_order = False
     memory_kinds: tuple[int, ...]  # of DLPack, that this device can use
     number = 0  # among devices of its kind
-    wave_bytes = 64 << 20
+    wave_bytes = least_wave_bytes = 64 << 20
     lanes = 3
     nvcomp_kind: str
     nvcomp: Any = None  # set by the codecs' engine at its first use, as it knows the formats

@@ -134,6 +134,7 @@ class Store(ABC):
     supports_listing: bool = True
     deletes_at_once: bool = False  # `delete_prefix` removes everything in one step, as readers see it
     reads_into: bool = False  # `read_into` reads straight into the room it is given, without a copy of its own
+    scatters: bool = False  # `get_ranges` takes several buffers for one span
     coalesce_gap: int = 1 << 20  # bytes that are cheaper to read over than to ask for again
     swaps: bool = False  # `update` compares and swaps, so that it needs no lock between processes; it never deletes
 
@@ -212,7 +213,8 @@ class Store(ABC):
         Every buffer has exactly the length asked for, or ShortReadError; a suffix longer than the object is
         the whole object. Where `version` is not None and the object is in another state, ObjectChangedError.
         `into` are writable buffers, one a span and each large enough, that take the bytes: the buffers that come
-        back are their filled parts.
+        back are their filled parts. Where the store `scatters`, a list of buffers may stand for one: they are filled
+        one after another, have the length of the span together, and come back as they are.
         """
 
     @abstractmethod

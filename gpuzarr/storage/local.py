@@ -72,6 +72,7 @@ class LocalStore(WritableDirectory):
     """
 
     reads_into = True
+    scatters = True
     coalesce_gap = 16 << 10
 
     def __str__(self) -> str:
@@ -252,8 +253,13 @@ class LocalStore(WritableDirectory):
                 raise ObjectChangedError(f"{key!r} in {self} was replaced between two reads that must agree")
             buffers: list[Buffer] = []
             for i, (start, stop) in enumerate(resolve_spans(key, spans, state.st_size)):
-                room = memoryview(bytearray(stop - start)) if into is None else byte_view(into[i])[: stop - start]
-                buffers.append(self._read_range(descriptor, key, start, room))
+                room = bytearray(stop - start) if into is None else into[i]
+                if isinstance(room, builtins.list):
+                    self._read_range(descriptor, key, start, room)
+                else:
+                    room = byte_view(room)[: stop - start]
+                    self._read_range(descriptor, key, start, [room])
+                buffers.append(room)
             return Pieces(buffers, state.st_size, found)
         except OSError as error:
             self._raise_unless_absent(key, error)
@@ -261,14 +267,15 @@ class LocalStore(WritableDirectory):
         finally:
             os.close(descriptor)
 
-    def _read_range(self, descriptor: int, key: str, start: int, room: memoryview) -> memoryview:
-        done = os.preadv(descriptor, (room,), start) if len(room) else 0
-        while done < len(room):
-            more = os.preadv(descriptor, (room[done:],), start + done)
+    def _read_range(self, descriptor: int, key: str, start: int, rooms: builtins.list[memoryview]) -> None:
+        """Fill the rooms, one after another, with what the file has from `start` on."""
+        wanted = sum(map(len, rooms))
+        done = os.preadv(descriptor, rooms, start) if wanted else 0
+        while done < wanted:
+            more = os.preadv(descriptor, _rest(rooms, done), start + done)
             if not more:
-                raise ShortReadError(f"{key!r} in {self} gave {done} of {len(room)} bytes from {start} on")
+                raise ShortReadError(f"{key!r} in {self} gave {done} of {wanted} bytes from {start} on")
             done += more
-        return room
 
     def size(self, key: str) -> int | None:
         try:
@@ -329,3 +336,14 @@ class LocalStore(WritableDirectory):
             yield from walk(self._root, prefix)
         except OSError as error:
             self._raise_unless_absent(prefix, error)
+
+
+def _rest(rooms: list[memoryview], done: int) -> list[memoryview]:
+    """What is left of the rooms when their first `done` bytes are filled."""
+    rest = []
+    for room in rooms:
+        if done < len(room):
+            rest.append(room[done:])
+        done = max(0, done - len(room))
+    return rest
+

@@ -27,6 +27,7 @@ class WrapperStore(Store):
         self.supports_listing = store.supports_listing
         self.deletes_at_once = store.deletes_at_once
         self.reads_into = store.reads_into
+        self.scatters = store.scatters
         self.coalesce_gap = store.coalesce_gap
         self.swaps = store.swaps
 

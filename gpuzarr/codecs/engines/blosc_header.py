@@ -51,16 +51,26 @@ def check_header(header: bytes, size: int, nbytes: int) -> int:
     return int(flags)
 
 
+def is_stored(flags: int) -> bool:
+    """Whether a container holds its bytes as they are."""
+    return bool(flags & _MEMCPYED)
+
+
+def splits(flags: int, typesize: int, blocksize: int) -> int:
+    """Streams of a whole block: one for each byte of an element, or one in all."""
+    return typesize if not flags & 0x10 and typesize <= 16 and blocksize // typesize >= 128 else 1
+
+
 def check_streams(data: memoryview) -> None:
     """Refuse a container (whose header has passed) with a blosclz stream longer than BLOSCLZ_LIMIT."""
     _, _, flags, typesize, nbytes, blocksize, size = _unpack(data[:HEADER_SIZE])
     if flags >> 5 or flags & _MEMCPYED or size <= BLOSCLZ_LIMIT:
         return
-    splits = typesize if not flags & 0x10 and typesize <= 16 and blocksize // typesize >= 128 else 1
+    streams = splits(flags, typesize, blocksize)
     for block in range(-(-nbytes // blocksize)):
         whole = (block + 1) * blocksize <= nbytes
         at = _int32(data, HEADER_SIZE + 4 * block, size)
-        for _ in range(splits if whole else 1):
+        for _ in range(streams if whole else 1):
             length = _int32(data, at, size)
             if not 0 <= length <= BLOSCLZ_LIMIT:
                 raise CorruptChunkError(f"a blosclz stream of {length} bytes is not safe to decode", codec="blosc")

@@ -24,6 +24,7 @@ from typing import Any
 import numpy as np
 
 from gpuzarr.codecs.engines.blosc_header import BLOSCLZ_LIMIT, check_header, check_streams
+from gpuzarr.codecs.engines.joined import blosc_container, zstd_frames
 from gpuzarr.codecs.engines.memory import address, bytes_at, memory_at, size_of
 from gpuzarr.errors import CorruptChunkError, EncodeError
 
@@ -161,6 +162,20 @@ class Zstd:
 
         return decode
 
+    def joined_decoder(self, nbytes: int) -> Any:
+        """decode(room, base, offsets, sizes, destination) for several chunks at once, as `BytesBytesCodec` has it."""
+        local, new, decompress = self._local, self._decompressor, self._library.ZSTD_decompressDCtx
+
+        def decode(room: Any, base: int, offsets: Any, sizes: Any, destination: int) -> bool:
+            if not zstd_frames(room, offsets, sizes, nbytes):
+                return False
+            context = getattr(local, "d", None) or new()
+            first, total = int(offsets[0]), nbytes * len(offsets)
+            size = int(offsets[-1] + sizes[-1]) - first
+            return bool(decompress(context, destination, total, base + first, size) == total)
+
+        return decode
+
     def decode(self, data: Any, limit: int) -> Any:
         """Decode frames whose decoded size only they know, to at most `limit` bytes."""
         source, size = address(data), size_of(data)
@@ -231,6 +246,20 @@ class Blosc:
             got = decompress(source, destination, nbytes, 1)
             if got != nbytes:
                 raise CorruptChunkError("damaged Blosc container", codec="blosc", expected=nbytes, got=got)
+
+        return decode
+
+    def joined_decoder(self, nbytes: int) -> Any:
+        """decode(room, base, offsets, sizes, destination) for several chunks at once, as `BytesBytesCodec` has it."""
+        decompress = self._library.blosc_decompress_ctx
+
+        def decode(room: Any, base: int, offsets: Any, sizes: Any, destination: int) -> bool:
+            front = blosc_container(room, offsets, sizes, nbytes)
+            if front is None:
+                return False
+            start, total = base - len(front), nbytes * len(offsets)
+            ctypes.memmove(start, front, len(front))
+            return bool(decompress(start, destination, total, 1) == total)
 
         return decode
 

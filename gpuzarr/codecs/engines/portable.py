@@ -35,6 +35,9 @@ class Zstd:
 
         return decode
 
+    def joined_decoder(self, nbytes: int) -> None:
+        """Chunks go one by one."""
+
     def decode(self, data: Any, limit: int) -> Any:
         """Decode frames whose decoded size only they know, to at most `limit` bytes."""
         from numcodecs.zstd import decompress
@@ -81,6 +84,9 @@ class Blosc:
                 raise _corrupt("blosc", error, nbytes) from error
 
         return decode
+
+    def joined_decoder(self, nbytes: int) -> None:
+        """Chunks go one by one."""
 
     def encode(self, data: Any, cname: str, clevel: int, shuffle: int, typesize: int, blocksize: int) -> bytes:
         """One container."""

@@ -16,7 +16,7 @@ from typing import Any, Self
 import numpy as np
 
 from gpuzarr.codecs.blosc import CNAMES, SHUFFLES, BloscCodec
-from gpuzarr.codecs.contract import BytesBytesCodec, ChunkSpec, Decoder, is_integer
+from gpuzarr.codecs.contract import BytesBytesCodec, ChunkSpec, Decoder, JoinedDecoder, is_integer
 from gpuzarr.codecs.deflate import ZLIB, inflate, inflater
 from gpuzarr.codecs.engines import cpu
 from gpuzarr.codecs.engines.memory import Buffer, byte_view, bytes_at, octets, size_of
@@ -42,6 +42,9 @@ class _Delegating(Numcodec, BytesBytesCodec):
 
     def decoder(self, nbytes: int) -> Decoder:
         return self.inner.decoder(nbytes)
+
+    def joined_decoder(self, nbytes: int) -> JoinedDecoder | None:
+        return self.inner.joined_decoder(nbytes)
 
     def decode_into(self, data: Buffer, out: Buffer) -> None:
         self.inner.decode_into(data, out)
