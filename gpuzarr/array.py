@@ -43,7 +43,7 @@ from gpuzarr.selection import (
 from gpuzarr.storage.contract import Store
 from gpuzarr.stored import StoredArray, chain_for
 from gpuzarr.survey import Count, check_chunks, chunks_initialized, stored_bytes
-from gpuzarr.values import check_fits, fitted, values_of
+from gpuzarr.values import fitted, values_of
 from gpuzarr.write import write
 
 
@@ -176,7 +176,6 @@ class Array(ArrayFacts):
         """
         shape = selection.shape
         target: Any = None if out is None else destination(out, shape, self.device)
-        check_fits(selection.shape, self._dtype)
         direct = out is not None and fields is None and isinstance(selection, Box)
         if isinstance(selection, Box):
             result = target if direct else self.device.empty(shape, self._stored.chain.dtype, self.config.order)

@@ -25,6 +25,7 @@ MOST_ROOM = 64 << 20  # bytes for encoded chunks; objects that may be larger (su
 
 MOST_PIECES = 500  # that one read is scattered to: systems take 1024 buffers, and there may be a gap between any two
 
+
 def most_encoded(limit: int) -> int:
     """The most bytes that are read of a chunk that an encoder makes no larger than `limit`. One beyond `limit` is legal
     (members that hold nothing, long headers), though no encoder that we know writes it; the decoder bounds what

@@ -83,10 +83,7 @@ class StoredArray:
         return self.chain if isinstance(self.grid, RegularGrid) else self.chain.for_shape(self.grid.largest_chunk)
 
     def wave_rows(self, parts: int) -> int:
-        """Parts of one wave, where there are so many in all: chunks, or inner chunks of shards.
-
-        A power of two, for in a shard whose chunks lie in Morton order these make up boxes, which are quickly placed.
-        """
+        """Parts of one wave, where there are so many in all: chunks, or inner chunks of shards."""
         if parts <= 1:  # as is the most frequent read
             return 1
         spec = self.largest_chain.spec if self.sharding is None else self.inner_chain.spec
@@ -95,6 +92,9 @@ class StoredArray:
         device = self.device
         fair = max(parts // (2 * device.lanes), device.least_wave_bytes // chunk)  # so that all lanes get some
         rows = max(1, min(fair, device.wave_bytes // chunk))
+        if self.sharding is None:
+            return rows
+        # Where inner chunks lie in Morton order, so many neighbours make up a box, which is quickly placed.
         return 1 << (rows.bit_length() - 1)
 
     @cached_property

@@ -2,22 +2,12 @@
 
 from __future__ import annotations
 
-from math import prod
 from typing import Any
 
 import numpy as np
 
 from gpuzarr.devices import Device
 from gpuzarr.devices.borrowing import home, host_array
-from gpuzarr.errors import LimitError
-
-ADDRESSABLE = 1 << 47  # bytes that a process can have
-
-
-def check_fits(shape: tuple[int, ...], dtype: np.dtype[Any]) -> None:
-    """LimitError where no machine could hold an array like this, whatever its memory."""
-    if prod(shape) * max(1, dtype.itemsize) > ADDRESSABLE:
-        raise LimitError(f"a selection of shape {shape} does not fit into memory; select less at a time")
 
 
 def fitted(source: Any, shape: tuple[int, ...], device: Device) -> Any:

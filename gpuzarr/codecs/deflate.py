@@ -47,7 +47,13 @@ def inflater(nbytes: int, wbits: int, codec: str) -> Decoder:
     """decode(source, size, destination) for streams of exactly `nbytes` decoded bytes."""
 
     def decode(source: int | bytes, size: int, destination: int) -> None:
-        decoded = inflate(memory_at(source, size), nbytes, wbits, codec)
+        data, stream = memory_at(source, size), open_stream(wbits)
+        try:
+            decoded = stream.decompress(data, nbytes + 1)
+        except ERRORS as error:
+            raise CorruptChunkError(str(error), codec=codec, expected=f"{nbytes} bytes") from error
+        if not stream.eof or stream.unused_data:  # several members, or damage
+            decoded = inflate(data, nbytes, wbits, codec)
         if len(decoded) != nbytes:
             raise CorruptChunkError("wrong decoded size", codec=codec, expected=nbytes, got=len(decoded))
         memmove(destination, decoded, nbytes)

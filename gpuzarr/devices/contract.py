@@ -9,10 +9,21 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
+from math import prod
 from types import ModuleType
 from typing import Any
 
 import numpy as np
+
+from gpuzarr.errors import LimitError
+
+ADDRESSABLE = 1 << 47  # bytes that a process can have
+
+
+def check_fits(shape: tuple[int, ...], dtype: np.dtype[Any]) -> None:
+    """LimitError where no machine could hold an array like this, whatever its memory."""
+    if prod(shape) * max(1, dtype.itemsize) > ADDRESSABLE:
+        raise LimitError(f"an array of shape {shape} does not fit into memory; select less at a time")
 
 
 class Lane(ABC):

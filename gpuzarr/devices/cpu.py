@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from gpuzarr.devices.borrowing import elsewhere, home, host_array, on_host, read_only
-from gpuzarr.devices.contract import Device, Lane
+from gpuzarr.devices.contract import Device, Lane, check_fits
 from gpuzarr.devices.crew import Crew
 from gpuzarr.options import config
 
@@ -85,8 +85,12 @@ class CpuDevice(Device):
         return int(config.get("threading.max_workers") or _usable_cores())
 
     def empty(self, shape: tuple[int, ...], dtype: np.dtype[Any], order: str = "C") -> Any:
-        """An uninitialised NumPy array."""
-        return np.empty(shape, dtype, order)  # type: ignore[call-overload]
+        """An uninitialised NumPy array. Raises LimitError for one that no machine could hold, else MemoryError."""
+        try:
+            return np.empty(shape, dtype, order)  # type: ignore[call-overload]
+        except (MemoryError, ValueError):
+            check_fits(shape, dtype)
+            raise
 
     def upload(self, array: np.ndarray[Any, Any]) -> Any:
         """The array itself."""

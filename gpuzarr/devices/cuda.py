@@ -17,6 +17,7 @@ import numpy as np
 
 from gpuzarr.devices import kernels
 from gpuzarr.devices.borrowing import CUDA, CUDA_MANAGED
+from gpuzarr.devices.contract import check_fits
 from gpuzarr.devices.gpu import Argument, DeviceArray, GpuDevice, GpuLane, HostArray, check_host
 from gpuzarr.errors import ForkError, GpuError, GpuMemoryError
 
@@ -79,6 +80,7 @@ class CudaDevice(GpuDevice):
         """An uninitialised CuPy array. Raises GpuMemoryError; DeviceError for a dtype that CuPy does not have."""
         self.check()
         self.check_elements(np.dtype(dtype))
+        check_fits(shape, np.dtype(dtype))
         with self._here():
             return self._room(lambda: self._cupy.empty(shape, dtype, order=order), shape)
 

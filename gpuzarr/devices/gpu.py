@@ -29,7 +29,7 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from gpuzarr.devices.borrowing import elsewhere, home, on_host, read_only
-from gpuzarr.devices.contract import Device, Lane
+from gpuzarr.devices.contract import Device, Lane, check_fits
 from gpuzarr.devices.crew import Crew
 from gpuzarr.errors import DeviceError, ForkError, GpuContextLostError, GpuError
 
@@ -224,6 +224,7 @@ class GpuDevice(Device):
         """An uninitialised device array. Raises GpuMemoryError; DeviceError for a dtype that devices do not have."""
         self.check()
         self.check_elements(np.dtype(dtype))
+        check_fits(shape, np.dtype(dtype))
         with self._here():
             return self.xp.empty(shape, dtype, order=order)
 

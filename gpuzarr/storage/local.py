@@ -346,4 +346,3 @@ def _rest(rooms: list[memoryview], done: int) -> list[memoryview]:
             rest.append(room[done:])
         done = max(0, done - len(room))
     return rest
-
