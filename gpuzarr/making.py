@@ -213,10 +213,15 @@ def delete_node(store: Store, path: str) -> None:
     store.delete_prefix(path)
 
 
+def fresh_consolidated(store: Store, path: str, metadata: GroupMetadata) -> GroupMetadata:
+    """The group with copies of the metadata of every node below it, as they are in the store."""
+    plain = metadata.with_consolidated(None)
+    return build(plain, dict(descendants(store, path, plain, use_consolidated=False)))
+
+
 def consolidate(store: Store, path: str, metadata: GroupMetadata) -> GroupMetadata:
     """Read every node below a group and write copies of their metadata into the group's own."""
     with changing(store, path, metadata) as (now, replace_by):
-        plain = now.with_consolidated(None)
-        consolidated = build(plain, dict(descendants(store, path, plain, use_consolidated=False)))
+        consolidated = fresh_consolidated(store, path, now)
         replace_by(consolidated)
     return consolidated

@@ -1,6 +1,6 @@
 """The `gpuzarr` command.
 
-Exit status: 0 all is well; 1 something in the store is damaged, or what was read is not what was written;
+Exit status: 0 all is well; 1 something in the store is damaged or left over, or what was read is not what was written;
 2 the command cannot be carried out (usage, nothing at the path, no access).
 """
 
@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from importlib import import_module
 
 from gpuzarr._version import __version__
-from gpuzarr.cli import demo, inspect, verify
+from gpuzarr.cli import demo, fsck, inspect, verify
 from gpuzarr.errors import GpuzarrError, NodeNotFoundError
 
 EPILOG = "Exit status: 0 well, 1 damaged data, 2 the command could not be carried out."
@@ -56,6 +56,8 @@ def _parser() -> argparse.ArgumentParser:
         ("info", inspect.info, "describe one array or group"),
         ("tree", inspect.tree, "draw the hierarchy"),
         ("verify", verify.run, "read and check every chunk of every array"),
+        ("fsck", fsck.run, "look for what is not as it should be, and change nothing"),
+        ("recover", fsck.run_recover, "take away what processes that died left"),
     ):
         command = commands.add_parser(name, help=text, description=text.capitalize() + ".", epilog=EPILOG)
         command.add_argument("path", metavar="PATH", help="path or URL of a store, or of a node in it")
@@ -69,6 +71,8 @@ def _parser() -> argparse.ArgumentParser:
             help="storage option for a URL, e.g. anon=true; may be given several times",
         )
         command.add_argument("--json", action="store_true", help="print JSON")
+        if name == "fsck":
+            command.add_argument("--deep", action="store_true", help="read and decode every chunk too")
         command.set_defaults(run=run)
     return parser
 

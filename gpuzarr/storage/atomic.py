@@ -28,7 +28,7 @@ from gpuzarr.storage.syscalls import exchange
 
 _DIRECTORY = os.O_DIRECTORY | os.O_CLOEXEC | getattr(os, "O_PATH", os.O_RDONLY)
 _TEMPORARY = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW
-_TEMPORARY_NAME = re.compile(re.escape(TEMPORARY_PREFIX) + r"([0-9a-f]{8})-([0-9a-f]{1,16})-[0-9a-f]{12}\.tmp")
+_TEMPORARY_NAME = re.compile(re.escape(TEMPORARY_PREFIX) + r"([0-9a-f]{8})-([0-9a-f]{1,16})-([0-9a-f]{12})\.tmp")
 _SILENCE = 3600.0  # seconds
 
 
@@ -41,9 +41,21 @@ def _host() -> str:
     return f"{zlib.crc32(repr(parts).encode()):08x}"
 
 
-def temporary_name() -> str:
-    """A fresh name that is never a key and never listed."""
-    return f"{TEMPORARY_PREFIX}{_host()}-{os.getpid():x}-{os.urandom(6).hex()}.tmp"
+def temporary_name(beside: str | None = None) -> str:
+    """A fresh name that is never a key and never listed; `beside` is the name of the file or directory that it stands
+    in for, where that is to be found out again (`stands_for`)."""
+    last = os.urandom(6).hex() if beside is None else _mark(beside) + os.urandom(2).hex()
+    return f"{TEMPORARY_PREFIX}{_host()}-{os.getpid():x}-{last}.tmp"
+
+
+def stands_for(name: str, beside: str) -> bool:
+    """Whether `temporary_name(beside)` may have given this name."""
+    found = _TEMPORARY_NAME.fullmatch(name)
+    return found is not None and found[3].startswith(_mark(beside))
+
+
+def _mark(name: str) -> str:
+    return f"{zlib.crc32(os.fsencode(name)):08x}"
 
 
 def is_dead(name: str, changed: float) -> bool:

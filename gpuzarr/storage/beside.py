@@ -14,7 +14,7 @@ class Beside:
 
     def __init__(self, directory: int, place: str, name: str, mode: int) -> None:
         self._directory, self._name, self._mode = directory, name, mode
-        self._temporary = temporary_name()
+        self._temporary = temporary_name(name)
         self.path = f"{place}/{self._temporary}"
 
     @classmethod

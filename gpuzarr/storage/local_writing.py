@@ -37,7 +37,7 @@ from gpuzarr.storage.contract import (
 )
 from gpuzarr.storage.locks import FileLock, thread_lock
 from gpuzarr.storage.syscalls import sync_file_system
-from gpuzarr.storage.walk import hidden
+from gpuzarr.storage.walk import hidden, hidden_beside, remove_beside
 
 Durability: TypeAlias = Literal["rename", "batch", "fsync"]
 Locking: TypeAlias = Literal["files", "threads"]
@@ -222,12 +222,17 @@ class WritableDirectory(Store):
         self.flush()
 
     def leftovers(self, prefix: str = "") -> Iterator[Leftover]:
-        return hidden(self._root, validate_prefix(prefix))
+        if not validate_prefix(prefix):
+            yield from hidden_beside(self._root)
+        yield from hidden(self._root, validate_prefix(prefix))
 
     def remove_leftover(self, leftover: Leftover) -> None:
         self.check_writable(leftover.name)
         parent, _, name = leftover.name.rpartition("/")
         try:
+            if parent == "..":
+                remove_beside(self._root, name)
+                return
             directory = self._open_parent(parent, create=False)
             try:
                 if leftover.kind == "temporary" and name.startswith(TEMPORARY_PREFIX):

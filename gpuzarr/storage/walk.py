@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterator
 
 from gpuzarr.errors import KeyValidationError
-from gpuzarr.storage.atomic import is_dead
+from gpuzarr.storage.atomic import is_dead, open_directory, remove_hidden, stands_for
 from gpuzarr.storage.contract import LOCK_SUFFIX, TEMPORARY_PREFIX, Leftover, validate_key
 from gpuzarr.storage.locks import is_held
 
@@ -74,6 +74,30 @@ def hidden(root: str, prefix: str) -> Iterator[Leftover]:
                     yield Leftover("lock", key, 0, not is_held(entry.path))
             except FileNotFoundError:
                 continue  # it was in use, and is done
+
+
+def hidden_beside(path: str) -> Iterator[Leftover]:
+    """Temporaries that stand in for the file or directory at `path`, in its parent; their names begin with "../"."""
+    parent, name = os.path.split(os.path.realpath(path))
+    try:
+        with os.scandir(parent) as entries:
+            found = sorted((entry for entry in entries if stands_for(entry.name, name)), key=lambda entry: entry.name)
+        for entry in found:
+            changed = entry.stat(follow_symlinks=False).st_mtime
+            yield Leftover("temporary", f"../{entry.name}", _nbytes(entry), is_dead(entry.name, changed))
+    except OSError:
+        return  # the parent is not ours to look into
+
+
+def remove_beside(path: str, name: str) -> None:
+    """Remove what `hidden_beside` has found."""
+    parent, mine = os.path.split(os.path.realpath(path))
+    if stands_for(name, mine):
+        directory = open_directory(parent, [], create=False)
+        try:
+            remove_hidden(directory, name)
+        finally:
+            os.close(directory)
 
 
 def _nbytes(entry: os.DirEntry[str]) -> int:

@@ -17,8 +17,9 @@ from pathlib import Path
 from typing import IO, Any, Literal, cast
 from zipfile import ZIP_STORED
 
-from gpuzarr.storage.contract import Buffer, Pieces, Span, Store, byte_view, validate_key, validate_prefix
+from gpuzarr.storage.contract import Buffer, Leftover, Pieces, Span, Store, byte_view, validate_key, validate_prefix
 from gpuzarr.storage.locks import thread_lock
+from gpuzarr.storage.walk import hidden_beside, remove_beside
 from gpuzarr.storage.zip_archive import Archive
 
 
@@ -117,6 +118,14 @@ class ZipStore(Store):
     def delete(self, key: str) -> None:
         self.check_writable(key)
         self._archive.remove(validate_key(key))
+
+    def leftovers(self, prefix: str = "") -> Iterator[Leftover]:
+        return iter(()) if self.path is None or prefix else hidden_beside(str(self.path))
+
+    def remove_leftover(self, leftover: Leftover) -> None:
+        self.check_writable(leftover.name)
+        if self.path is not None:
+            remove_beside(str(self.path), leftover.name.removeprefix("../"))
 
     def lock(self, key: str, *, timeout: float = 60.0) -> AbstractContextManager[None]:
         return thread_lock((ZipStore, id(self._archive), validate_key(key)), timeout)

@@ -209,7 +209,7 @@ class Archive:
 
     def _copy_beside(self, target: Path) -> IO[bytes]:
         """A temporary beside `target`, with the archive's bytes as far as there are any."""
-        self._temporary = target.parent / temporary_name()
+        self._temporary = target.parent / temporary_name(target.name)
         file = open(self._temporary, "x+b")  # noqa: SIM115  closed by `close`
         if self._file is not None:
             self._file.seek(0)
@@ -286,7 +286,7 @@ class Archive:
         assert self._file is not None
         assert self._temporary is not None
         old_file, old_path, source = self._file, self._temporary, Source(self._file, self._lock)
-        self._temporary = target.parent / temporary_name()
+        self._temporary = target.parent / temporary_name(target.name)
         self._file = open(self._temporary, "x+b")  # noqa: SIM115  closed by `close`
         try:
             with ZipFile(old_file, "r") as old, ZipFile(self._file, "w", allowZip64=self._zip64) as new:
