@@ -1,0 +1,98 @@
+"""The GPU's benchmark, the questions and the unattended session, end to end on the emulated device."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+
+
+def run(script: str, *arguments: str, status: int = 0) -> str:
+    command = [sys.executable, "-W", "error", str(ROOT / "bench" / script), *arguments]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, cwd=ROOT)
+    assert done.returncode == status, done.stdout + done.stderr
+    return done.stdout
+
+
+@pytest.fixture(scope="module")
+def results(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    out = tmp_path_factory.mktemp("bench") / "gpu.json"
+    text = run(
+        "gpu.py", "--device", "emulated", "--quick", "--only", "gpuzarr", "gpuzarr cpu + copy", "--out", str(out)
+    )
+    found: dict[str, Any] = json.loads(out.read_text())
+    assert all(row["cell"] in text for row in found["rows"])
+    return found
+
+
+def test_the_benchmark_has_a_row_for_each_cell(results: dict[str, Any]) -> None:
+    codecs = {"none", "zstd", "lz4", "blosc-lz4-shuffle", "blosc-zstd-bitshuffle", "gzip"}
+    assert {(r["codec"], r["chunk"]) for r in results["rows"]} == {(c, n << 10) for c in codecs for n in (64, 256)}
+    assert results["about"]["device"] == "emulated"
+    assert "numcodecs" in results["about"]["versions"]
+    for row in results["rows"]:
+        assert row["failed"] == {}
+        assert set(row["seconds"]) == {"gpuzarr", "gpuzarr cpu + copy"}
+        assert all(len(s) == 2 and min(s) > 0 for s in row["seconds"].values())
+
+
+def test_stages_and_floors_are_of_what_was_read(results: dict[str, Any]) -> None:
+    for row in results["rows"]:
+        stages, floors = row["stages"], row["floors"]
+        assert stages["peak_device_bytes"] >= row["nbytes"]
+        assert stages["calls"]["kernel scatter_parts"] >= 1
+        assert ("nvcomp" in stages["calls"]) == (row["codec"] not in ("none", "gzip")) or row["codec"] == "gzip"
+        # What crosses the bus: the stored bytes, and the tables.
+        if row["codec"] != "gzip":
+            assert row["stored"] * 0.9 < stages["bytes"]["upload"] < row["stored"] * 1.1 + 300_000
+        assert set(floors) == {"files", "bus", "nvcomp", "write"}
+        assert row["share"] == pytest.approx(max(floors.values()) / min(row["seconds"]["gpuzarr"]))
+
+
+def test_a_wrong_result_ends_the_run(tmp_path: Path) -> None:
+    code = (
+        "import sys; sys.path.insert(0, 'bench'); import gpu, gpu_contenders as g\n"
+        "right = g.OnHost.prepare\n"
+        "g.OnHost.prepare = lambda self, path, device: (lambda read: lambda: read() + 1)(right(self, path, device))\n"
+        "gpu.main(['--device', 'emulated', '--quick', '--codec', 'none', '--only', g.OnHost.name])\n"
+    )
+    command = [sys.executable, "-c", code]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, cwd=ROOT)
+    assert done.returncode == 1
+    assert "gpuzarr cpu + copy none 64K in 64M float32: not the data that was written" in done.stderr
+
+
+def test_the_session_does_its_steps_and_leaves_what_it_found(tmp_path: Path) -> None:
+    steps = ("doctor", "questions", "tests", "bench")
+    quick = ("--bench=--codec=zstd", "--bench=--chunk=64K")
+    text = run("gpu_session.py", str(tmp_path / "out"), "--device", "emulated", "--only", *steps, *quick)
+    found = json.loads((tmp_path / "out" / "session.json").read_text())["steps"]
+    assert {name: step["status"] for name, step in found.items()} == dict.fromkeys(steps, "ok")
+    answers = found["questions"]["product"]["answers"]
+    assert len(answers) > 20
+    wrong = {name for name, a in answers.items() if a.get("equal") != a.get("streams")}
+    assert wrong == {"deflate with its Adler-32"}
+    assert found["doctor"]["product"]["machine"]["gpuzarr"]
+    assert "passed" in found["tests"]["output"][-1]
+    last = text.splitlines()[-1]
+    assert last.startswith("    zstd 64K in 64M float32")
+    assert "GB/s" in last
+
+
+def test_a_step_that_fails_ends_that_step_only(tmp_path: Path) -> None:
+    arguments = ("--only", "bench", "doctor", "--bench=--codec=nonsense")
+    text = run("gpu_session.py", str(tmp_path), "--device", "emulated", *arguments, status=1)
+    found = json.loads((tmp_path / "session.json").read_text())["steps"]
+    assert found["doctor"]["status"] == "ok"
+    assert found["bench"]["status"] == "exit status 2"
+    assert "invalid choice: 'nonsense'" in found["bench"]["output"][-1]
+    assert "bench        exit status 2" in text
