@@ -7,6 +7,7 @@ from math import ceil
 
 from gpuzarr.codecs.chain import CodecChain
 from gpuzarr.devices import Device
+from gpuzarr.options import config
 from gpuzarr.plan import plan_chunks, plan_shards
 from gpuzarr.selection import Selection
 from gpuzarr.stored import StoredArray
@@ -43,7 +44,8 @@ def _times(shape: tuple[int, ...]) -> str:
 def _route(chain: CodecChain, device: Device) -> str:
     if device.kind == "cpu":
         return " -> ".join(f"{codec.name}@cpu" for codec in reversed(chain.codecs))
-    steps = import_module("gpuzarr.codecs.engines.gpu").engine_for(chain, device).route
+    trusted = bool(config.get("codecs.trusted"))
+    steps = import_module("gpuzarr.codecs.engines.gpu").engine_for(chain, device, trusted).route
     places = (f"{s.codec}@{device.name if s.place == 'gpu' else 'cpu'}{f' ({s.why})' if s.why else ''}" for s in steps)
     return " -> ".join(places)
 

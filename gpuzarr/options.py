@@ -28,6 +28,7 @@ DEFAULTS: dict[str, Any] = {
     "array.max_chunk_bytes": 2 << 30,  # decoded; a larger chunk in a store is refused unless this is raised
     "array.lock_timeout": 60.0,  # seconds that a partial write waits for its chunk
     "array.allow_unsafe_pickle_decode": False,  # kept for zarr-python's spelling; pickle is never decoded
+    "codecs.trusted": False,  # a GPU may decode without a look into the streams; for stores that you vouch for
     "threading.max_workers": None,  # None: one a core
     "json_indent": 2,
     # Accepted so that programs written for zarr-python run; nothing here needs them.

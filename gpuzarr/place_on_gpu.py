@@ -20,6 +20,7 @@ from gpuzarr.devices.gpu import GpuLane
 from gpuzarr.devices.launches import Area
 from gpuzarr.errors import ChunkNotFoundError, GpuMemoryError
 from gpuzarr.fetch import Encoded
+from gpuzarr.options import config
 from gpuzarr.plan import Wave
 
 Array = np.ndarray[Any, Any]
@@ -83,14 +84,15 @@ def _deliver(
         scatter.fill(device, lane, parts, value, target)
     if not there:
         return
-    engine = engine_for(chain, device)
+    engine = engine_for(chain, device, bool(config.get("codecs.trusted")))
     columns = [encoded.sources[i] for i in there], [encoded.sizes[i] for i in there]
     area, offsets = engine.decode(*columns, encoded.room, encoded.base, lambda i: name(there[i]), lane, by_host)
     source, steps = Area(device.address(area), area.nbytes), _steps(chain, engine.order)
     if dest.dtype != chain.dtype:  # a destination of the user's: cast on the device
-        cast = area[: len(there) * engine.stride].view(chain.dtype).astype(dest.dtype)
-        lane.hold(cast)
         wide, narrow = dest.dtype.itemsize, chain.dtype.itemsize
+        cast = area[: (int(offsets.max()) + (chain.nbytes or 0)) // narrow * narrow]
+        cast = cast.view(chain.dtype).astype(dest.dtype)
+        lane.hold(cast)
         offsets, steps = offsets // narrow * wide, [s // narrow * wide for s in steps]
         source = Area(device.address(cast), cast.nbytes)
     parts = _parts(wave, there, offsets, steps, dest.strides, -low)

@@ -7,13 +7,6 @@
 // number stay as they are.
 #include "kernel.h"
 
-__device__ inline u64 turned(u64 x, u32 width) {
-    x = (x >> 8 & 0x00FF00FF00FF00FFull) | (x & 0x00FF00FF00FF00FFull) << 8;
-    if (width == 2) return x;
-    x = (x >> 16 & 0x0000FFFF0000FFFFull) | (x & 0x0000FFFF0000FFFFull) << 16;
-    return width == 4 ? x : x >> 32 | x << 32;
-}
-
 extern "C" __global__ void byteswap(u64 items, u32* refused, u64 nbytes, u32 width, const u8* source, u8* dest) {
     bool wide = aligned(source, 16) && aligned(dest, 16);
     for (u64 item = first_item(); item < items; item += item_step()) {

@@ -1,4 +1,5 @@
-// What every kernel starts from; CUDA (nvcc, NVRTC) and any host compiler take it. No kernel includes anything else.
+// What every kernel starts from; CUDA (nvcc, NVRTC) and any host compiler take it. No kernel includes anything but
+// this and `numbers.h`, which builds on it.
 //
 // Conventions. Every kernel's first two parameters are filled in by `launch`: `items`, the number of work items, and
 // `refused`, a counter in device memory. Work items are walked by a grid-stride loop, so a kernel is right for any
@@ -32,5 +33,14 @@ __device__ inline u64 item_step() { return (u64)gridDim.x * blockDim.x; }
 
 // Whether [offset, offset + size) lies in an area of `limit` bytes.
 __device__ inline bool inside(u64 offset, u64 size, u64 limit) { return size <= limit && offset <= limit - size; }
+
+// The bytes of each number of 2, 4 or 8 bytes in a word, turned round; numbers of one byte stay as they are.
+__device__ inline u64 turned(u64 x, u32 width) {
+    if (width == 1) return x;
+    x = (x >> 8 & 0x00FF00FF00FF00FFull) | (x & 0x00FF00FF00FF00FFull) << 8;
+    if (width == 2) return x;
+    x = (x >> 16 & 0x0000FFFF0000FFFFull) | (x & 0x0000FFFF0000FFFFull) << 16;
+    return width == 4 ? x : x >> 32 | x << 32;
+}
 
 __device__ inline bool aligned(const void* address, u64 unit) { return ((u64)address & (unit - 1)) == 0; }

@@ -14,7 +14,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from gpuzarr.devices import kernels
-from gpuzarr.devices.numpy_kernels import CRC_SEGMENT, NUMPY_KERNELS
+from gpuzarr.devices.numpy_checksums import SEGMENT
+from gpuzarr.devices.numpy_kernels import NUMPY_KERNELS
+from gpuzarr.devices.numpy_numbers import REAL, type_code
 
 Array = np.ndarray[Any, Any]
 Rng = np.random.Generator
@@ -170,60 +172,167 @@ def byteswap_case(rng: Rng, bad: bool) -> Case:
     return Case("byteswap", -(-nbytes // 16), (nbytes, width, octets(rng, nbytes), octets(rng, nbytes)))
 
 
-TYPES = [1, 2, 4, 8, 17, 18, 20, 24]
+INTEGERS = [np.dtype(f"{order}{kind}{size}") for kind in "ui" for size in (1, 2, 4, 8) for order in "<>"]
+REALS = [np.dtype(f"{order}f{size}") for size in (2, 4, 8) for order in "<>"]
+NUMBERS = [np.dtype(bool), *INTEGERS, *REALS]
+
+
+def chunks_of(rng: Rng, rows: int, stride: int, count: int, dtype: Any, spread: int = 100) -> Array:
+    """Rows of numbers of a type, edge values among them, a stride apart."""
+    dtype = np.dtype(dtype)
+    area = octets(rng, rows * stride)
+    for row in range(rows):
+        place = area[row * stride :][: count * dtype.itemsize].view(dtype)
+        if dtype.kind == "f":
+            with np.errstate(all="ignore"):
+                place[:] = (rng.normal(size=count) * 10.0 ** rng.integers(-9, 30)).round(int(rng.integers(0, 9)))
+                edges = np.array([0.0, -0.0, -0.5, 1, 255, 65504, 65519.99, 2**31, 2**63, -(2.0**63), 1e-40, 6e-8])
+                place[:: spread + 1] = rng.choice(edges, len(place[:: spread + 1]))
+            if rng.random() < 0.5:
+                place[::spread] = rng.choice([np.nan, -np.nan, np.inf, -np.inf], len(place[::spread]))
+        elif dtype.kind == "b":
+            area[row * stride :][:count] = rng.integers(0, 3 if rng.random() < 0.1 else 2, count)
+        elif rng.random() < 0.5:
+            place[:] = rng.integers(0, 100, count)
+    return area
+
+
+def layout(rng: Rng, count: int, dtype: Any) -> int:
+    """A stride for rows of so many numbers."""
+    size = np.dtype(dtype).itemsize
+    return (count + int(rng.integers(0, 9))) * size
+
+
+def code(dtype: Any) -> int:
+    found = type_code(np.dtype(dtype))
+    assert found is not None
+    return found
+
+
+def bits(value: float) -> int:
+    return int(np.float64(value).view(np.uint64))
+
+
+def convert_case(rng: Rng, bad: bool) -> Case:
+    source, dest = NUMBERS[rng.integers(len(NUMBERS))], NUMBERS[rng.integers(len(NUMBERS))]
+    rows, count, span = int(rng.integers(1, 4)), int(rng.integers(0, 90)), int(rng.integers(1, 40))
+    there, here = layout(rng, count, source), layout(rng, count, dest)
+    data = chunks_of(rng, rows, there, count, source, 13)
+    arithmetic, scale, offset = 0, 0, 0
+    if rng.random() < 0.7:
+        if source.kind != "f" and rng.random() < 0.5:
+            arithmetic = 1
+            scale, offset = (int(v) for v in rng.integers(0, 1 << 64, 2, dtype=np.uint64))
+            if rng.random() < 0.8:
+                scale = (1, 2, 7, (1 << 64) - 1)[rng.integers(4)]
+                offset = (0, 3, 1000, (1 << 64) - 5)[rng.integers(4)]
+        else:
+            arithmetic = source.itemsize if source.kind == "f" else 8
+            scale, offset = (
+                bits(rng.choice(np.array(values, f"f{arithmetic}")))
+                for values in ([0.1, -3.0, 10, 1e-3], [0, -0.0, 273.15, -1e4])
+            )
+    pairs = int(rng.integers(0, 3))
+    native = source.newbyteorder("=")
+    keys = [bits(k) for k in rng.choice([np.nan, 0.0, 1.0, 255.0], pairs)]
+    if native.kind != "f":
+        keys = [int(np.array([k]).astype(np.int64).view(np.uint64)[0]) for k in rng.choice([0, 1, -1], pairs)]
+    values = np.zeros(pairs, np.uint64)
+    values[:] = rng.integers(0, 2 if dest.kind == "b" else 1 << (8 * min(dest.itemsize, 7)), pairs)
+    mapping = np.array([*keys, *values.tolist()], np.uint64)
+    rule = int(rng.integers(0, 3))
+    source_type = code(source)
+    if bad:
+        wrong = (source_type ^ 7, arithmetic, rule), (source_type, 5, rule), (source_type, 0, 3)
+        source_type, arithmetic, rule = wrong[int(rng.integers(0, 3))]
+    there_at, here_at = (data, data.size, there, source_type), (octets(rng, rows * here), rows * here, here, code(dest))
+    args = (span, rows, count, *there_at, arithmetic, scale, offset, rule, mapping, pairs, *here_at)
+    return Case("convert_rows", rows * span, (*args, np.zeros(rows, np.uint32)))
+
+
+def unpack_case(rng: Rng, bad: bool) -> Case:
+    dest = [np.dtype(bool), *INTEGERS][rng.integers(len(INTEGERS) + 1)]
+    most = 1 if dest.kind == "b" else 8 * dest.itemsize
+    width = int(rng.integers(1, most + 1))
+    first, backwards = int(rng.integers(0, most - width + 1)), int(rng.integers(0, 2))
+    rows, count, span = int(rng.integers(1, 4)), int(rng.integers(0, 90)), int(rng.integers(1, 40))
+    head, tail = int(rng.integers(0, 2)), int(rng.integers(0, 2))
+    nbytes = head + -(-count * width // 8) + tail
+    there, here = nbytes + int(rng.integers(0, 5)), layout(rng, count, dest)
+    data = octets(rng, rows * there)
+    padding_at = 0 if head else nbytes - 1 if tail else 1 << 63
+    padding = int(data[padding_at]) if data.size and padding_at < nbytes and rng.random() < 0.7 else 300
+    if bad:
+        width = int(rng.choice([0, 65])) if nbytes else 0
+    out = (octets(rng, rows * here), rows * here, here, code(dest), np.zeros(rows, np.uint32))
+    args = (span, rows, count, data, data.size, there, nbytes, head, padding_at, padding, width, first, backwards, *out)
+    return Case("unpack_rows", rows * span, args)
 
 
 def delta_cases(rng: Rng, bad: bool) -> Iterator[Case]:
     rows, count, segment = int(rng.integers(1, 5)), int(rng.integers(0, 300)), int(rng.integers(1, 80))
     segments = max(1, -(-count // segment))
-    kind, result = int(rng.choice(TYPES)), int(rng.choice(TYPES))
-    source, dest = octets(rng, rows * count * (kind & 15)), octets(rng, rows * count * (result & 15))
+    there, here = INTEGERS[rng.integers(len(INTEGERS))], INTEGERS[rng.integers(len(INTEGERS))]
+    step, way = layout(rng, count, there), layout(rng, count, here)
+    source, dest = octets(rng, rows * step), octets(rng, rows * way)
     sums = rng.integers(0, 1 << 64, rows * segments, dtype=np.uint64)
-    source_bytes, dest_bytes = source.size, dest.size
+    kind, result = code(there), code(here)
     if bad:
-        kind, result = (5, result) if rng.random() < 0.5 else (kind, 40)
+        kind, result = (5, result) if rng.random() < 0.5 else (kind, 300)
     items = rows * segments
+    taken = (count, segment, segments, source, source.size, step, kind)
     if not bad or kind == 5:
-        yield Case("delta_sums", items, (count, segment, segments, source, source_bytes, kind, sums))
+        yield Case("delta_sums", items, (*taken, sums))
     if bad:
-        args = (count, segment, segments, source, source_bytes, kind, sums, dest, dest_bytes, result)
-        yield Case("delta_running", items, args)
+        yield Case("delta_running", items, (*taken, sums, dest, dest.size, way, result))
         return
     yield Case("delta_starts", rows, (segments, sums))
-    summed = by_numpy(Case("delta_sums", items, (count, segment, segments, source, source_bytes, kind, sums)))
+    summed = by_numpy(Case("delta_sums", items, (*taken, sums)))
     totals = np.frombuffer(summed.buffers[1], np.uint64)
     started = by_numpy(Case("delta_starts", rows, (segments, totals)))
     starts = np.frombuffer(started.buffers[0], np.uint64)
-    args = (count, segment, segments, source, source_bytes, kind, starts, dest, dest_bytes, result)
-    yield Case("delta_running", items, args)
+    yield Case("delta_running", items, (*taken, starts, dest, dest.size, way, result))
 
 
 def floats_case(rng: Rng, bad: bool) -> Case:
-    rows, count, width = int(rng.integers(1, 5)), int(rng.integers(0, 300)), int(rng.choice([4, 8]))
-    numbers = rng.normal(size=rows * count).astype(f"f{width}")
-    numbers[::50] = -0.0
-    source, dest = numbers.view(np.uint8), octets(rng, numbers.nbytes)
-    args = (count, 2 if bad else width, source, source.size, dest, dest.size)
-    return Case("delta_floats", rows, args)
+    rows, count, dtype = int(rng.integers(1, 5)), int(rng.integers(0, 300)), REALS[rng.integers(len(REALS))]
+    step, way = layout(rng, count, dtype), layout(rng, count, dtype)
+    source, dest = chunks_of(rng, rows, step, count, dtype), octets(rng, rows * way)
+    args = (count, code(dtype) ^ (REAL if bad else 0), source, source.size, step, dest, dest.size, way)
+    return Case("delta_floats", rows, (*args, np.zeros(rows, np.uint32)))
 
 
-def crc_case(rng: Rng, bad: bool) -> Case:
+def ranges(rng: Rng, bad: bool) -> tuple[Array, int, int]:
+    """A table of ranges, the bytes that they lie in, and segments of the longest."""
     rows, area = int(rng.integers(1, 6)), 5000
-    sizes = rng.choice([0, 1, 7, 8, 1023, 1024, 1025, 2048, 4999, int(rng.integers(0, area))], rows)
+    sizes = rng.choice([0, 1, 7, 8, 31, 32, 33, 1023, 1024, 1025, 2048, 4999, int(rng.integers(0, area))], rows)
     table = np.array([rng.integers(0, area - sizes + 1), sizes], np.uint64)
-    span = -(-int(sizes.max()) // CRC_SEGMENT) + int(rng.integers(1, 3))
+    span = -(-int(sizes.max()) // SEGMENT) + int(rng.integers(1, 3))
     if bad:
         table[rng.integers(0, 2), 0] = rng.choice(np.array([area + 1, 1 << 50, (1 << 64) - 4], np.uint64))
-    sums = np.zeros(rows, np.uint32)
-    return Case("crc32c_rows", rows * span, (span, table, rows, octets(rng, area), area, sums))
+    return table, area, span
+
+
+def checksum_cases(rng: Rng, bad: bool) -> Iterator[Case]:
+    for kernel, dtype, width in (("crc32c_rows", "u4", 1), ("crc32_rows", "u4", 1), ("adler32_rows", "u8", 2)):
+        table, area, span = ranges(rng, bad)
+        rows = table.shape[1]
+        data = octets(rng, area) if rng.random() < 0.8 else np.full(area, 255, np.uint8)
+        yield Case(kernel, rows * span, (span, table, rows, data, area, np.zeros(rows * width, dtype)))
+    table, area, _ = ranges(rng, bad)
+    rows = table.shape[1]
+    yield Case("xxh64_rows", rows, (table, rows, octets(rng, area), area, np.zeros(rows, np.uint64)))
 
 
 def cases(seed: int) -> Iterator[Case]:
     """One of each kind, good ones for even seeds."""
     rng, bad = np.random.default_rng(seed), bool(seed % 2)
-    for make in (copy_case, unfilter_case, parts_case, points_case, byteswap_case, floats_case, crc_case):
+    for make in (copy_case, unfilter_case, parts_case, points_case, byteswap_case, floats_case, unpack_case):
         yield make(rng, bad)
+    for _ in range(5):  # there are many pairs of types
+        yield convert_case(rng, bad)
     yield from delta_cases(rng, bad)
+    yield from checksum_cases(rng, bad)
 
 
 def differences(library: ctypes.CDLL, seeds: range) -> list[str]:

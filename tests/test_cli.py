@@ -258,4 +258,4 @@ def test_the_doctor_says_what_is_missing_and_what_is_used(capsys: pytest.Capture
     found = json.loads(text)
     assert status == 0
     assert found["gpu"]["auto"] == gpuzarr.devices.get_device("auto").name
-    assert found["routes"]["zstd + crc32c on a GPU"] == "crc32c@cpu (a checksum) -> zstd@gpu -> bytes@gpu"
+    assert found["routes"]["zstd + crc32c on a GPU"] == "crc32c@gpu -> zstd@gpu -> bytes@gpu"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 import threading
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
@@ -20,7 +21,8 @@ from gpuzarr.devices import CpuDevice, EmulatedDevice, cuda, get_device, launche
 from gpuzarr.devices.contract import Lane
 from gpuzarr.devices.emulated_array import EmulatedArray
 from gpuzarr.devices.gpu import GpuDevice, GpuLane
-from gpuzarr.devices.launches import Area
+from gpuzarr.devices.launches import Area, Rows
+from gpuzarr.devices.numpy_checksums import xxh64
 from gpuzarr.devices.numpy_kernels import unfiltered
 from gpuzarr.devices.scatter import Parts, bounds, fill, scatter, scatter_points
 from gpuzarr.errors import ForkError, GpuContextLostError, GpuError, GpuMemoryError
@@ -501,19 +503,22 @@ def test_byte_order(gpu: GpuDevice, width: int) -> None:
     assert (once(gpu, work).view(f"u{width}") == data.view(f"u{width}").byteswap()).all()
 
 
-def test_checksums(gpu: GpuDevice) -> None:
+@pytest.mark.parametrize("kind", sorted(launches.CHECKSUMS))
+def test_checksums(gpu: GpuDevice, kind: str) -> None:
     data = np.random.default_rng(4).integers(0, 256, 9000, dtype=np.uint8)
     starts, sizes = np.array([0, 1, 7, 0, 9000]), np.array([9000, 1, 3333, 1024, 0])
 
     def work(lane: GpuLane) -> Array:
-        sums = launches.crc32c(gpu, lane, starts, sizes, put(gpu, data, lane))
-        return got(gpu, Area(sums, 20), lane).view(np.uint32)
+        sums = launches.checksums(gpu, lane, kind, starts, sizes, put(gpu, data, lane))
+        gpu.wait(lane)
+        return sums()
 
-    wanted = [google_crc32c.value(data[s : s + n].tobytes()) for s, n in zip(starts, sizes, strict=True)]
+    by_host = {"crc32c": google_crc32c.value, "crc32": zlib.crc32, "adler32": zlib.adler32, "xxh64": xxh64}[kind]
+    wanted = [by_host(data[s : s + n].tobytes()) & 0xFFFFFFFF for s, n in zip(starts, sizes, strict=True)]
     assert once(gpu, work).tolist() == wanted
 
 
-NUMBERS = ["i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8", "f4", "f8"]
+NUMBERS = ["i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8", "f2", "f4", "f8", ">i2", ">u8", ">f4"]
 
 
 @pytest.mark.parametrize("decoded", NUMBERS)
@@ -522,19 +527,21 @@ def test_delta_is_numcodecs(gpu: GpuDevice, decoded: str) -> None:
     rows, count = 3, 700
     for encoded in NUMBERS:
         if not launches.sums_on_gpu(np.dtype(encoded), np.dtype(decoded)):
+            nothing, types = Rows(0, 0, 0), (np.dtype(encoded), np.dtype(decoded))
             with pytest.raises(ValueError, match="not for the GPU"):
-                launches.delta(
-                    gpu, GpuLane(gpu, None), 1, 1, np.dtype(encoded), np.dtype(decoded), Area(0, 0), Area(0, 0)
-                )
+                launches.delta(gpu, GpuLane(gpu, None), 1, 1, *types, nothing, nothing, 0)
             continue
-        raw = rng.normal(size=(rows, count)) if encoded[0] == "f" else rng.integers(-99, 99, (rows, count))
+        raw = rng.normal(size=(rows, count)) if "f" in encoded else rng.integers(-99, 99, (rows, count))
         numbers = raw.astype(encoded)
         codec = numcodecs.Delta(dtype=decoded, astype=encoded)
-        wanted = np.array([codec.decode(row) for row in numbers])
+        wanted = np.array([codec.decode(row) for row in numbers]).astype(decoded)
 
-        def work(lane: GpuLane, numbers: Array = numbers, wanted: Array = wanted) -> Array:
+        def work(lane: GpuLane, numbers: Array = numbers, wanted: Array = wanted, encoded: str = encoded) -> Array:
             source, dest = put(gpu, numbers, lane), put(gpu, np.zeros_like(wanted), lane, "dest")
-            launches.delta(gpu, lane, rows, count, numbers.dtype, wanted.dtype, source, dest)
+            (marks,) = lane.send(np.zeros(rows, np.uint32))
+            strides = (count * a.dtype.itemsize for a in (numbers, wanted))
+            there, here = (Rows(*area, stride) for area, stride in zip((source, dest), strides, strict=True))
+            launches.delta(gpu, lane, rows, count, np.dtype(encoded), np.dtype(decoded), there, here, marks)
             return got(gpu, dest, lane)
 
         assert once(gpu, work).tobytes() == wanted.tobytes(), encoded
@@ -543,8 +550,7 @@ def test_delta_is_numcodecs(gpu: GpuDevice, decoded: str) -> None:
 def test_delta_keeps_to_what_it_gets_right() -> None:
     assert launches.sums_on_gpu(np.dtype("u8"), np.dtype("u8"))
     assert not launches.sums_on_gpu(np.dtype("i8"), np.dtype("u8"))
-    assert not launches.sums_on_gpu(np.dtype(">i4"), np.dtype("i4"))
-    assert not launches.sums_on_gpu(np.dtype("f2"), np.dtype("f2"))
+    assert launches.sums_on_gpu(np.dtype(">i4"), np.dtype("i4"))
     assert not launches.sums_on_gpu(np.dtype("f4"), np.dtype("f8"))
 
 

@@ -9,6 +9,7 @@ import re
 import shutil
 import subprocess
 import sys
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,8 @@ import pytest
 
 from gpuzarr.devices import get_device, kernels
 from gpuzarr.devices.gpu import GpuDevice
-from gpuzarr.devices.numpy_kernels import CRC_SEGMENT, NUMPY_KERNELS, unfiltered
+from gpuzarr.devices.numpy_checksums import SEGMENT, adler32, adler32_rows, xxh64
+from gpuzarr.devices.numpy_kernels import NUMPY_KERNELS, unfiltered
 from gpuzarr.errors import GpuError
 from tests.kernel_cases import Case, Outcome, by_numpy, cases, differences, outcome
 
@@ -105,12 +107,13 @@ def test_sources_are_whole_and_say_what_they_do() -> None:
         assert "NumPy:" in head, path.name
         assert "Moves:" in head, path.name
         assert "#include" not in kernels.source(path.name), path.name
-        assert re.findall(r"#include .*", text) == ['#include "kernel.h"'], path.name
+        assert re.findall(r"#include .*", text) in (['#include "kernel.h"'], ['#include "numbers.h"']), path.name
     table = (kernels.directory() / "README.md").read_text()
     for kernel, file in kernels.files().items():
         assert f"`{kernel}`" in table, kernel
         assert f"`{file}`" in table, file
-    assert f"SEGMENT = {CRC_SEGMENT};" in (kernels.directory() / "crc32c.cu").read_text()
+    assert f"SEGMENT = {SEGMENT};" in (kernels.directory() / "crc32.cu").read_text()
+    assert f"ADLER_SEGMENT = {SEGMENT}," in (kernels.directory() / "adler32.cu").read_text()
 
 
 # ---- the NumPy equals against the libraries that define the formats
@@ -121,6 +124,19 @@ def test_unshuffle_is_numcodecs_shuffle(size: int) -> None:
     data = np.random.default_rng(size).integers(0, 256, 24 * size, dtype=np.uint8)
     encoded = np.frombuffer(numcodecs.Shuffle(size).encode(data), np.uint8)
     assert (unfiltered(encoded, size, 1) == data).all()
+
+
+def test_checksums_are_those_of_the_formats() -> None:
+    rng = np.random.default_rng(0)
+    for size in (0, 1, 3, 4, 7, 8, 31, 32, 63, 64, 1000, 1024, 5000):
+        data = rng.integers(0, 256, size, dtype=np.uint8)
+        table, sums = np.array([[0], [size]], np.uint64), np.zeros((1, 2), np.uint64)
+        source = data.ctypes.data if size else 0
+        assert adler32_rows(6, 6, table.ctypes.data, 1, source, size, sums.ctypes.data) == 0
+        assert adler32(sums).tolist() == [zlib.adler32(data.tobytes())]
+        frame = numcodecs.Zstd(1, checksum=True).encode(data) if size else None
+        assert frame is None or xxh64(data.tobytes()) & 0xFFFFFFFF == int.from_bytes(frame[-4:], "little")
+    assert xxh64(b"") == 0xEF46DB3751D8E999  # of the specification
 
 
 # ---- what launches are given
@@ -143,7 +159,7 @@ def test_arguments_become_what_the_kernel_takes() -> None:
         kernels.convert("byteswap", (1, 4.0, 0, 0), no_arrays)
     with pytest.raises(TypeError, match="is no array"):
         kernels.convert("byteswap", (1, 4, "here", 0), no_arrays)
-    with pytest.raises(GpuError, match="no kernel 'sort'; there are byteswap"):
+    with pytest.raises(GpuError, match="no kernel 'sort'; there are adler32_rows, byteswap"):
         kernels.convert("sort", (), no_arrays)
 
 

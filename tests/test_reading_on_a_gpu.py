@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 import gpuzarr
-from gpuzarr.codecs import BloscCodec, Crc32cCodec, GzipCodec, ScaleOffset, TransposeCodec, ZstdCodec
+from gpuzarr.codecs import BloscCodec, Crc32cCodec, GzipCodec, TransposeCodec, ZstdCodec
 from gpuzarr.codecs import numcodecs as nc
 from gpuzarr.devices import EmulatedDevice
 from gpuzarr.errors import ChecksumError, ChunkNotFoundError, CorruptChunkError, GpuMemoryError
@@ -24,7 +24,7 @@ COMPRESSORS = {
     "zstd": ZstdCodec(level=3),
     "zstd-crc": [ZstdCodec(), Crc32cCodec()],
     "crc": [Crc32cCodec()],
-    "gzip": GzipCodec(level=5),  # on the host, which verifies its checksum
+    "gzip": GzipCodec(level=5),
     "gzip-crc": [GzipCodec(level=5), Crc32cCodec()],
     "zlib-crc": [nc.Zlib(), Crc32cCodec()],
     "blosc-lz4-shuffle": BloscCodec(cname="lz4", shuffle="shuffle"),
@@ -37,7 +37,18 @@ COMPRESSORS = {
     "zlib": nc.Zlib(),  # on the host
     "shuffle-zstd": [nc.Shuffle(elementsize=4), nc.Zstd()],
     "bz2": nc.BZ2(),  # on the host
+    "zstd-with-checksum": ZstdCodec(checksum=True),
+    "several checksums": [ZstdCodec(), nc.CRC32(), nc.Adler32(), nc.CRC32C(), Crc32cCodec()],
+    "fletcher": [ZstdCodec(), nc.Fletcher32()],  # verified on the host
+    "shuffle alone": [nc.Shuffle(elementsize=4)],
 }
+HOST_ONLY: list[tuple[dict[str, Any], str]] = [
+    ({"compressors": nc.BZ2()}, "no GPU form of numcodecs.bz2"),
+    ({"compressors": nc.Zlib()}, "nothing tells the size of a zlib stream"),
+    ({"compressors": [nc.CRC32(), ZstdCodec()]}, "no GPU form of numcodecs.crc32"),
+    ({"filters": [nc.Delta(dtype="f4"), TransposeCodec(order=(1, 0))]}, "axes are moved between numcodecs.delta"),
+    ({"serializer": nc.ZFPY(mode=4)}, "no GPU form of numcodecs.zfpy"),
+]
 
 
 def make(store: Any = None, **more: Any) -> gpuzarr.Array:
@@ -113,8 +124,10 @@ def test_format_2(gpu: str, order: str) -> None:
 
 @pytest.mark.parametrize("dtype", [">i2", ">f4", ">f8", ">c16"])
 @pytest.mark.parametrize("order", ["C", "F"])
-def test_format_2_in_another_byte_order(gpu: str, dtype: str, order: str) -> None:
-    a = make(zarr_format=2, dtype=dtype, order=order, filters=None)
+@pytest.mark.parametrize("compressor", [None, nc.Blosc(shuffle=1)])
+def test_format_2_in_another_byte_order(gpu: str, dtype: str, order: str, compressor: Any) -> None:
+    filters = [nc.FixedScaleOffset(offset=0, scale=4, dtype=dtype)] if dtype == ">f8" else None
+    a = make(zarr_format=2, dtype=dtype, order=order, filters=filters, compressors=compressor)
     there = a.to_device(gpu)
     assert there.dtype == a.dtype
     want, got = a[...], there.device.download(there[...])
@@ -126,9 +139,10 @@ def test_format_2_in_another_byte_order(gpu: str, dtype: str, order: str) -> Non
 
 
 def test_what_has_no_gpu_form_goes_by_the_host(gpu: str) -> None:
-    a = make(filters=[ScaleOffset(offset=1.0, scale=2.0)])
-    check(a, gpu, seed=7)
-    assert "no GPU form of scale_offset" in a.to_device(gpu).explain()
+    for codecs, why in HOST_ONLY:
+        a = make(**codecs)
+        check(a, gpu, seed=7)
+        assert f"@cpu ({why}" in a.to_device(gpu).explain()
 
 
 def test_rectilinear_chunks_and_a_cache(gpu: str) -> None:
@@ -163,7 +177,9 @@ def test_values_from_the_gpu_are_written(gpu: str) -> None:
 def test_the_route_is_said(gpu: str) -> None:
     text = make(compressors=[ZstdCodec(), Crc32cCodec()]).to_device(gpu).explain()
     name = gpuzarr.devices.get_device(gpu).name
-    assert f"crc32c@cpu (a checksum) -> zstd@{name} -> bytes@{name}" in text
+    assert f"crc32c@{name} -> zstd@{name} -> bytes@{name}" in text
+    text = make(compressors=[ZstdCodec(), nc.Fletcher32()]).to_device(gpu).explain()
+    assert f"numcodecs.fletcher32@cpu (a checksum) -> zstd@{name}" in text
     assert "one launch a wave" in text
 
 
@@ -200,17 +216,31 @@ def test_checksums_are_checked_before_anything_is_decoded(gpu: str) -> None:
         damaged([ZstdCodec(), Crc32cCodec()], flip).to_device(gpu)[...]
 
 
-@pytest.mark.parametrize("codec", ["gzip", "zlib", "blosc-zlib"])
-def test_checksums_within_a_format_are_verified_as_on_the_cpu(gpu: str, codec: str) -> None:
-    def swap(data: bytes) -> bytes:  # the checksum of gzip and zlib is at the end, or before the size
-        at = {"gzip": -8, "zlib": -4, "blosc-zlib": -1}[codec]
-        return data[:at] + bytes([data[at] ^ 1]) + data[at + 1 :] if at != -1 else data[:-1] + bytes([data[-1] ^ 1])
+@pytest.mark.parametrize("trusted", [False, True])
+@pytest.mark.parametrize("codec", ["gzip", "zlib", "blosc-zlib", "zstd-with-checksum"])
+def test_checksums_within_a_format_are_verified_as_on_the_cpu(gpu: str, codec: str, trusted: bool) -> None:
+    """Nobody but us does it: the emulated nvCOMP does not look at them."""
+
+    def swap(data: bytes) -> bytes:  # a byte of the checksum, which is at the end, or before the size
+        at = len(data) - (8 if codec == "gzip" else 1)
+        return data[:at] + bytes([data[at] ^ 1]) + data[at + 1 :]
 
     a = damaged(COMPRESSORS[codec], swap)
     with pytest.raises(CorruptChunkError):
         a[...]
-    with pytest.raises(CorruptChunkError, match="c/1/0"):
+    with gpuzarr.config.set({"codecs.trusted": trusted}), pytest.raises(CorruptChunkError, match="c/1/0"):
         a.to_device(gpu)[...]
+
+
+def test_a_store_that_the_user_vouches_for(gpu: str) -> None:
+    for codec, compressor in COMPRESSORS.items():
+        a = make(compressors=compressor)
+        with gpuzarr.config.set({"codecs.trusted": True}):
+            check(a, gpu, seed=len(codec))
+    a, name = make(compressors=nc.Zlib()).to_device(gpu), gpuzarr.devices.get_device(gpu).name
+    assert "zlib@cpu" in a.explain()
+    with gpuzarr.config.set({"codecs.trusted": True}):
+        assert f"zlib@{name}" in a.explain()
 
 
 def test_absent_chunks_can_be_an_error(gpu: str) -> None:

@@ -85,15 +85,16 @@ class CastValue(ArrayArrayCodec):
             "encode": (spec.data_type, self.data_type),
             "decode": (self.data_type, spec.data_type),
         }.items():
-            self._pairs(way, source, target)
+            self.pairs(way, source, target)
         return self
 
-    def _pairs(self, way: str, source: DataType, target: DataType) -> list[tuple[Any, Any]]:
-        pairs = (self.scalar_map or {}).get(way, ())
+    def pairs(self, way: str, source: DataType, target: DataType) -> list[tuple[Any, Any]]:
+        """The map of "encode" or "decode": values of one data type, and what they become in the other."""
+        given = (self.scalar_map or {}).get(way, ())
         try:
-            return [(source.fill_from_json(k, 3), target.fill_from_json(v, 3)) for k, v in pairs]
+            return [(source.fill_from_json(k, 3), target.fill_from_json(v, 3)) for k, v in given]
         except (GpuzarrError, TypeError, ValueError, OverflowError) as error:
-            raise MetadataError(f"codec 'cast_value': scalar_map {way} {pairs!r}: {error}") from error
+            raise MetadataError(f"codec 'cast_value': scalar_map {way} {given!r}: {error}") from error
 
     def resolve(self, spec: ChunkSpec) -> ChunkSpec:
         if spec.fill_value is None:
@@ -117,7 +118,7 @@ class CastValue(ArrayArrayCodec):
             raise CorruptChunkError(str(error), codec=self.name) from None
 
     def _cast(self, chunk: np.ndarray[Any, Any], way: str, source: DataType, target: DataType) -> np.ndarray[Any, Any]:
-        pairs = self._pairs(way, source, target)
+        pairs = self.pairs(way, source, target)
         chosen = []
         rest = chunk
         for key, value in pairs:

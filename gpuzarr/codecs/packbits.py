@@ -63,6 +63,12 @@ class PackBitsCodec(ArrayBytesCodec):
         first, last = self._bits(width)
         return spec.size * parts * (last - first + 1)
 
+    def layout(self, spec: ChunkSpec) -> tuple[int, int, int]:
+        """How many numbers there are (a complex one is two), the bits of each, and which bit is the first of these."""
+        width, parts = _layout(spec)
+        first, last = self._bits(width)
+        return spec.size * parts, last - first + 1, first
+
     def encoded_size(self, spec: ChunkSpec) -> int:
         return -(-self._count(spec) // 8) + (self.padding_encoding != "none")
 

@@ -41,11 +41,12 @@ class ScaleOffset(ArrayArrayCodec):
     def evolve(self, spec: ChunkSpec) -> Self:
         if spec.dtype.kind not in "iuf":
             raise MetadataError(f"codec 'scale_offset' is for numbers, the array here is of {spec.data_type.name!r}")
-        if self._scalars(spec)[1] == 0:
+        if self.scalars(spec)[1] == 0:
             raise MetadataError("codec 'scale_offset': scale must not be zero")
         return self
 
-    def _scalars(self, spec: ChunkSpec) -> tuple[Any, Any]:
+    def scalars(self, spec: ChunkSpec) -> tuple[Any, Any]:
+        """Offset and scale in the chunk's data type."""
         try:
             return spec.data_type.fill_from_json(self.offset, 3), spec.data_type.fill_from_json(self.scale, 3)
         except (GpuzarrError, TypeError, ValueError, OverflowError) as error:
@@ -64,7 +65,7 @@ class ScaleOffset(ArrayArrayCodec):
         return replace(spec, fill_value=fill)
 
     def encode(self, chunk: np.ndarray[Any, Any], spec: ChunkSpec) -> np.ndarray[Any, Any]:
-        offset, scale = self._scalars(spec)
+        offset, scale = self.scalars(spec)
         if spec.dtype.kind == "f":
             with np.errstate(all="ignore"):
                 encoded: np.ndarray[Any, Any] = (chunk - offset) * scale
@@ -72,7 +73,7 @@ class ScaleOffset(ArrayArrayCodec):
         return _narrow((_wide(chunk) - int(offset)) * int(scale), spec.dtype, EncodeError)
 
     def decode(self, chunk: np.ndarray[Any, Any], spec: ChunkSpec) -> np.ndarray[Any, Any]:
-        offset, scale = self._scalars(spec)
+        offset, scale = self.scalars(spec)
         if spec.dtype.kind == "f":
             with np.errstate(all="ignore"):
                 decoded: np.ndarray[Any, Any] = chunk / scale + offset

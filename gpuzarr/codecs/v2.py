@@ -8,7 +8,6 @@ in memory), and bytes->bytes steps from there. With order "F" the chunk is store
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -16,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from gpuzarr.codecs import numcodecs
-from gpuzarr.codecs.bytes import BytesCodec
+from gpuzarr.codecs.bytes import byteswapped
 from gpuzarr.codecs.contract import ArrayArrayCodec, ArrayBytesCodec, BytesBytesCodec, ChunkSpec, Codec
 from gpuzarr.codecs.engines.memory import Buffer, octets, size_of
 from gpuzarr.codecs.numcodecs.compressors import Base64
@@ -86,15 +85,11 @@ def chain_codecs(
 
 
 def in_native_order(codecs: Sequence[Codec], spec: ChunkSpec) -> tuple[Sequence[Codec], ChunkSpec]:
-    """A chain and its spec with elements in the machine's byte order, for devices that know no other: the step to
-    bytes turns them, as format 3 has it. As they are where a filter is told the order of its elements."""
-    plain = all(isinstance(codec, RawBytes | TransposeCodec | BytesBytesCodec) for codec in codecs)
-    if spec.dtype.kind not in "iufc" or not plain:
+    """A chain and its spec with elements in the machine's byte order, for devices that know no other."""
+    if spec.dtype.kind not in "iufc":
         return codecs, spec
     data_type = replace(spec.data_type, numpy=spec.dtype.newbyteorder("="))
-    turned = BytesCodec(endian="big" if sys.byteorder == "little" else "little")
-    found = [turned if isinstance(codec, RawBytes) else codec for codec in codecs]
-    return found, ChunkSpec(spec.shape, data_type, spec.fill_value)
+    return [OtherOrder(), *codecs], ChunkSpec(spec.shape, data_type, spec.fill_value)
 
 
 def _after(step: Codec, typesize: int) -> Codec:
@@ -108,6 +103,22 @@ def _after(step: Codec, typesize: int) -> Codec:
     if isinstance(step, Filter) and not isinstance(step, numcodecs.PackBits | numcodecs.BitRound):
         return FilteredBytes(step)
     raise MetadataError(f"filter {step.name!r} cannot come behind one that makes bytes")
+
+
+@dataclass(frozen=True, slots=True)
+class OtherOrder(ArrayArrayCodec):
+    """The same numbers, each with its bytes turned round in memory; what follows is told so by their data type."""
+
+    name = "byte_order"
+
+    def resolve(self, spec: ChunkSpec) -> ChunkSpec:
+        return replace(spec, data_type=replace(spec.data_type, numpy=spec.dtype.newbyteorder()))
+
+    def encode(self, chunk: np.ndarray[Any, Any], spec: ChunkSpec) -> np.ndarray[Any, Any]:
+        return byteswapped(chunk).view(spec.dtype.newbyteorder())
+
+    def decode(self, chunk: np.ndarray[Any, Any], spec: ChunkSpec) -> np.ndarray[Any, Any]:
+        return byteswapped(chunk).view(spec.dtype)
 
 
 @dataclass(frozen=True, slots=True)

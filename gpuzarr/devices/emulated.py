@@ -37,7 +37,8 @@ from gpuzarr.devices import kernels
 from gpuzarr.devices.borrowing import CUDA, EMULATED
 from gpuzarr.devices.emulated_array import EmulatedArray, EmulatedModule
 from gpuzarr.devices.gpu import ALIGNMENT, Argument, GpuDevice, GpuLane, HostArray, check_host
-from gpuzarr.devices.numpy_kernels import NUMPY_KERNELS, bytes_at
+from gpuzarr.devices.numpy_kernels import NUMPY_KERNELS
+from gpuzarr.devices.numpy_memory import bytes_at
 from gpuzarr.errors import GpuMemoryError
 
 

@@ -7,13 +7,15 @@ kernel, and `lane.settle` raises for it.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from gpuzarr.devices import kernels
 from gpuzarr.devices.gpu import GpuDevice, GpuLane
-from gpuzarr.devices.numpy_kernels import CRC_SEGMENT
+from gpuzarr.devices.numpy_checksums import SEGMENT, adler32
+from gpuzarr.devices.numpy_numbers import type_code
 
 Array = np.ndarray[Any, Any]
 
@@ -25,6 +27,14 @@ class Area(NamedTuple):
 
     address: int
     nbytes: int
+
+
+class Rows(NamedTuple):
+    """Chunks in an area, each `stride` bytes behind the one before."""
+
+    address: int
+    nbytes: int
+    stride: int
 
 
 def copy(
@@ -64,24 +74,101 @@ def byteswap(device: GpuDevice, lane: GpuLane, width: int, source: Area, dest: i
     device.launch("byteswap", -(-source.nbytes // 16), (source.nbytes, width, source.address, dest), lane)
 
 
-def crc32c(device: GpuDevice, lane: GpuLane, starts: Array, sizes: Array, source: Area) -> int:
-    """CRC-32C of ranges; the device address of the checksums, uint32, good until the wave is over."""
-    rows = starts.size
-    table, zeros = np.array([starts, sizes], np.uint64), np.zeros(rows, np.uint32)
+# ---- checksums
+
+# Kernel, type of a sum, sums a range, and bytes that a thread takes (0 for all of a range).
+_CHECKSUMS = {
+    "crc32c": ("crc32c_rows", np.uint32, 1, SEGMENT),
+    "crc32": ("crc32_rows", np.uint32, 1, SEGMENT),
+    "adler32": ("adler32_rows", np.uint64, 2, SEGMENT),
+    "xxh64": ("xxh64_rows", np.uint64, 1, 0),
+}
+CHECKSUMS = frozenset(_CHECKSUMS)
+
+
+def checksums(
+    device: GpuDevice, lane: GpuLane, kind: str, starts: Array, sizes: Array, source: Area
+) -> Callable[[], Array]:
+    """Checksums of ranges: "crc32c", "crc32", "adler32" or "xxh64". What is returned gives them (their low 32 bits, as
+    int64) when the lane has been waited for."""
+    kernel, dtype, width, segment = _CHECKSUMS[kind]
+    count = starts.size
+    table, zeros = np.array([starts, sizes], np.uint64), np.zeros(count * width, dtype)
     at, sums = lane.send(table, zeros)
-    if rows:
-        span = -(-int(table[1].max()) // CRC_SEGMENT) or 1
-        device.launch("crc32c_rows", rows * span, (span, at, rows, *source, sums), lane)
-    return sums
+    span = -(-int(table[1].max(initial=0)) // segment) or 1 if segment else 1
+    device.launch(kernel, count * span, (*((span,) if segment else ()), at, count, *source, sums), lane)
+    found = device.pinned(zeros.nbytes)
+    device.copy_out(sums, found, lane)
+
+    def low() -> Array:
+        whole = found.view(dtype)
+        whole = adler32(whole.reshape(-1, 2)) if kind == "adler32" else whole
+        return whole.astype(np.int64) & 0xFFFFFFFF
+
+    return low
+
+
+# ---- numbers
+
+
+def convert(
+    device: GpuDevice,
+    lane: GpuLane,
+    rows: int,
+    count: int,
+    encoded: np.dtype[Any],
+    decoded: np.dtype[Any],
+    source: Rows,
+    dest: Rows,
+    spoilt: int,
+    *,
+    arithmetic: int = 0,
+    scale: int = 0,
+    offset: int = 0,
+    rule: int = 0,
+    pairs: Array | None = None,
+) -> None:
+    """Numbers of one type as another (`kernels/convert.cu` says what the rest means; `pairs` is its map)."""
+    span = kernels.span(count * max(encoded.itemsize, decoded.itemsize))
+    map, length = 0, 0
+    if pairs is not None and pairs.size:
+        (map,), length = lane.send(pairs), pairs.shape[1]
+    there, here = type_code(encoded), type_code(decoded)
+    args = (span, rows, count, *source, there, arithmetic, scale, offset, rule, map, length, *dest, here, spoilt)
+    device.launch("convert_rows", rows * span if count else 0, args, lane)
+
+
+def unpack(
+    device: GpuDevice,
+    lane: GpuLane,
+    rows: int,
+    count: int,
+    decoded: np.dtype[Any],
+    source: Rows,
+    dest: Rows,
+    spoilt: int,
+    *,
+    nbytes: int,
+    width: int,
+    first: int = 0,
+    head: int = 0,
+    padding_at: int | None = None,
+    padding: int = 0,
+    backwards: bool = False,
+) -> None:
+    """Numbers of `width` bits each, packed into `nbytes` bytes a chunk (`kernels/packbits.cu`), as `decoded`."""
+    span = kernels.span(count * decoded.itemsize)
+    at = nbytes if padding_at is None else padding_at
+    layout = (nbytes, head, at, padding, width, first, int(backwards))
+    args = (span, rows, count, *source, *layout, *dest, type_code(decoded), spoilt)
+    device.launch("unpack_rows", rows * span, args, lane)
 
 
 def sums_on_gpu(encoded: np.dtype[Any], decoded: np.dtype[Any]) -> bool:
     """Whether `delta` gives what numcodecs' Delta gives for these types (its `astype` and its `dtype`). Between the
     64-bit integers and others of another sign, NumPy adds in floats."""
-    if not encoded.isnative or not decoded.isnative:
-        return False
     if encoded.kind == "f":
-        return encoded == decoded and encoded.itemsize in (4, 8)
+        return encoded == decoded and type_code(encoded) is not None
     if encoded.kind not in "iu" or decoded.kind not in "iu":
         return False
     return np.result_type(encoded, decoded).kind != "f"
@@ -94,20 +181,21 @@ def delta(
     count: int,
     encoded: np.dtype[Any],
     decoded: np.dtype[Any],
-    source: Area,
-    dest: Area,
+    source: Rows,
+    dest: Rows,
+    spoilt: int,
 ) -> None:
-    """Running sums along `rows` chunks of `count` numbers, one chunk behind the other on both sides; both aligned to
-    their numbers. ValueError for types that `sums_on_gpu` has not."""
+    """Running sums along `rows` chunks of `count` numbers, aligned on both sides. ValueError for types that
+    `sums_on_gpu` has not."""
     if not sums_on_gpu(encoded, decoded):
         raise ValueError(f"delta from {encoded} to {decoded} is not for the GPU")
+    there, here = type_code(encoded), type_code(decoded)
     if encoded.kind == "f":
-        device.launch("delta_floats", rows if count else 0, (count, encoded.itemsize, *source, *dest), lane)
+        device.launch("delta_floats", rows if count else 0, (count, there, *source, *dest, spoilt), lane)
         return
     segments = -(-count // DELTA_SEGMENT)
     sums = lane.area("delta sums", rows * segments * 8)
     cut = (count, DELTA_SEGMENT, segments)
-    there, here = (d.itemsize + (16 if d.kind == "i" else 0) for d in (encoded, decoded))
     device.launch("delta_sums", rows * segments, (*cut, *source, there, sums), lane)
     device.launch("delta_starts", rows if count else 0, (segments, sums), lane)
     device.launch("delta_running", rows * segments, (*cut, *source, there, sums, *dest, here), lane)

@@ -6,31 +6,21 @@ gives back how many items it refused.
 
 from __future__ import annotations
 
-import ctypes
 from collections.abc import Callable
-from typing import Any, TypeAlias
 
 import numpy as np
 
-Array: TypeAlias = np.ndarray[Any, Any]
-
-CRC_SEGMENT = 1024  # bytes, as in `crc32c.cu`
-
-
-def bytes_at(address: int, nbytes: int) -> Array:
-    """The memory at an address, uint8. The caller vouches for it."""
-    if not nbytes:
-        return np.empty(0, np.uint8)
-    return np.frombuffer(memoryview((ctypes.c_uint8 * nbytes).from_address(address)), np.uint8)
-
-
-def _table(address: int, columns: int, rows: int, dtype: Any = np.uint64) -> Array:
-    table: Array = bytes_at(address, columns * rows * 8).view(dtype).reshape(columns, rows)
-    return table
-
-
-def _inside(offset: int, size: int, limit: int) -> bool:
-    return 0 <= offset <= limit - size
+from gpuzarr.devices.numpy_checksums import adler32_rows, crc32_rows, crc32c_rows, xxh64_rows
+from gpuzarr.devices.numpy_memory import Array, bytes_at, inside, table_at
+from gpuzarr.devices.numpy_numbers import (
+    byteswap,
+    convert_rows,
+    delta_floats,
+    delta_running,
+    delta_starts,
+    delta_sums,
+    unpack_rows,
+)
 
 
 def copy_rows(
@@ -38,8 +28,8 @@ def copy_rows(
 ) -> int:
     """See `copy.cu`."""
     taken, given, refused = bytes_at(source, source_bytes), bytes_at(dest, dest_bytes), 0
-    for begin, to, size in _table(table, 3, rows).T[: items // span].tolist():
-        if not _inside(begin, size, source_bytes) or not _inside(to, size, dest_bytes):
+    for begin, to, size in table_at(table, 3, rows).T[: items // span].tolist():
+        if not inside(begin, size, source_bytes) or not inside(to, size, dest_bytes):
             refused += 1
             continue
         given[to : to + size] = taken[begin : begin + size]
@@ -51,8 +41,8 @@ def unfilter(
 ) -> int:
     """See `unfilter.cu`."""
     taken, given, refused = bytes_at(source, source_bytes), bytes_at(dest, dest_bytes), 0
-    for begin, to, size, typesize, kind in _table(table, 5, rows).T[: items // span].tolist():
-        known = _inside(begin, size, source_bytes) and _inside(to, size, dest_bytes)
+    for begin, to, size, typesize, kind in table_at(table, 5, rows).T[: items // span].tolist():
+        known = inside(begin, size, source_bytes) and inside(to, size, dest_bytes)
         if not known or typesize == 0 or kind > 2:
             refused += 1
             continue
@@ -89,8 +79,8 @@ def scatter_parts(
     dest_bytes: int,
 ) -> int:
     """See `scatter.cu`."""
-    columns = _table(table, 2 + axes * (2 if listed else 1), rows, np.int64).T[: items // span]
-    step, listing = _table(steps, 2, axes, np.int64), _table(lists, 2, list_length, np.int64)
+    columns = table_at(table, 2 + axes * (2 if listed else 1), rows, np.int64).T[: items // span]
+    step, listing = table_at(steps, 2, axes, np.int64), table_at(lists, 2, list_length, np.int64)
     refused = 0
     for row in columns.tolist():
         counts = row[2 : 2 + axes]
@@ -148,102 +138,9 @@ def _move(begin: Array, to: Array, unit: int, source: int, source_bytes: int, de
     return int((~known).sum())
 
 
-def byteswap(items: int, nbytes: int, width: int, source: int, dest: int) -> int:
-    """See `byteswap.cu`."""
-    if width not in (2, 4, 8):
-        return items
-    size = min(nbytes, items * 16)
-    turned = bytes_at(source, size).copy()
-    whole = turned[: size - size % width]
-    whole.view(f"u{width}").byteswap(inplace=True)
-    bytes_at(dest, size)[:] = turned
-    return 0
-
-
-def _integer(code: int) -> Any:
-    """The integer dtype that a type of `delta.cu` means; None for none."""
-    size = code & 15
-    return np.dtype(f"{'i' if code >= 16 else 'u'}{size}") if code < 32 and size in (1, 2, 4, 8) else None
-
-
-def _rows_at(address: int, nbytes: int, rows: int, count: int, dtype: Any) -> Array | None:
-    """Rows of `count` numbers; None where they are not all in `nbytes`."""
-    if dtype is None or rows * count * dtype.itemsize > nbytes:
-        return None
-    numbers: Array = bytes_at(address, rows * count * dtype.itemsize).view(dtype).reshape(rows, count)
-    return numbers
-
-
-def delta_sums(
-    items: int, count: int, segment: int, segments: int, source: int, source_bytes: int, source_type: int, sums: int
-) -> int:
-    """See `delta.cu`."""
-    rows = items // segments
-    numbers = _rows_at(source, source_bytes, rows, count, _integer(source_type))
-    if numbers is None:
-        return items
-    padded = np.zeros((rows, segments * segment), np.uint64)
-    padded[:, :count] = numbers.astype(np.int64 if source_type >= 16 else np.uint64).view(np.uint64)
-    _table(sums, rows, segments)[:] = padded.reshape(rows, segments, segment).sum(axis=2, dtype=np.uint64)
-    return 0
-
-
-def delta_starts(items: int, segments: int, sums: int) -> int:
-    """See `delta.cu`."""
-    table = _table(sums, items, segments)
-    table[:] = np.cumsum(table, axis=1) - table
-    return 0
-
-
-def delta_running(
-    items: int,
-    count: int,
-    segment: int,
-    segments: int,
-    source: int,
-    source_bytes: int,
-    source_type: int,
-    sums: int,
-    dest: int,
-    dest_bytes: int,
-    dest_type: int,
-) -> int:
-    """See `delta.cu`."""
-    rows = items // segments
-    numbers = _rows_at(source, source_bytes, rows, count, _integer(source_type))
-    result = _rows_at(dest, dest_bytes, rows, count, _integer(dest_type))
-    if numbers is None or result is None:
-        return items
-    np.cumsum(numbers.astype(result.dtype), axis=1, out=result)
-    return 0
-
-
-def delta_floats(items: int, count: int, width: int, source: int, source_bytes: int, dest: int, dest_bytes: int) -> int:
-    """See `delta.cu`."""
-    dtype = np.dtype(f"f{width}") if width in (4, 8) else None
-    numbers = _rows_at(source, source_bytes, items, count, dtype)
-    result = _rows_at(dest, dest_bytes, items, count, dtype)
-    if numbers is None or result is None:
-        return items
-    np.cumsum(numbers, axis=1, out=result)
-    return 0
-
-
-def crc32c_rows(items: int, span: int, table: int, rows: int, source: int, source_bytes: int, sums: int) -> int:
-    """See `crc32c.cu`."""
-    from google_crc32c import value  # a C library, loaded when first used
-
-    refused, found = 0, bytes_at(sums, rows * 4).view(np.uint32)
-    for row, (start, size) in enumerate(_table(table, 2, rows).T[: items // span].tolist()):
-        if _inside(start, size, source_bytes) and size <= span * CRC_SEGMENT:
-            found[row] ^= value(bytes_at(source + start, size).tobytes())
-        else:
-            refused += 1
-    return refused
-
-
 KERNELS = (
-    *(copy_rows, unfilter, scatter_parts, scatter_points, byteswap, crc32c_rows),
-    *(delta_sums, delta_starts, delta_running, delta_floats),
+    *(copy_rows, unfilter, scatter_parts, scatter_points),
+    *(byteswap, convert_rows, unpack_rows, delta_sums, delta_starts, delta_running, delta_floats),
+    *(crc32c_rows, crc32_rows, adler32_rows, xxh64_rows),
 )
 NUMPY_KERNELS: dict[str, Callable[..., int]] = {kernel.__name__: kernel for kernel in KERNELS}

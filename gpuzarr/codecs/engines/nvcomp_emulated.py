@@ -2,7 +2,8 @@
 
 Addresses are host addresses. Each stream gets a status and an actual size as nvCOMP reports them: a stream that
 decodes to less than its capacity is a success with a smaller size; one that decodes to more, or is damaged, has
-status 12. The work goes to `queue(stream, work)`; without one it is done at once.
+status 12. Checksums of the contents are not looked at, since nothing says that nvCOMP does. The work goes to
+`queue(stream, work)`; without one it is done at once.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from gpuzarr.codecs.engines import cpu
-from gpuzarr.codecs.engines.memory import memory_at, octets
+from gpuzarr.codecs.engines.memory import memory_at, octets, writable_address
 from gpuzarr.codecs.engines.nvcomp import FORMATS, Alignments, status_name
 from gpuzarr.codecs.engines.snappy import decode_snappy
 from gpuzarr.errors import CorruptChunkError, GpuError
@@ -23,6 +24,8 @@ from gpuzarr.errors import CorruptChunkError, GpuError
 CANNOT_DECOMPRESS = 12
 _DEFLATE_ALIGNMENT = 4
 _ZSTD_BLOCK = 128 << 10
+_ZSTD_CHECKSUM = 4  # in a frame's descriptor, its fifth byte
+_GZIP_START = b"\x1f\x8b\x08\0"  # without a name, a comment or an extra field
 
 Decode = Callable[[int, int, int, int], int]  # (source, size, destination, capacity) -> actual size
 
@@ -107,10 +110,15 @@ class EmulatedNvcomp:
 
 
 def _zstd(source: int, size: int, destination: int, capacity: int) -> int:
+    frame = memory_at(source, size)
+    if size > 9 and frame[4] & _ZSTD_CHECKSUM:  # the same frame without its checksum
+        held = bytearray(frame[:-4])
+        held[4] ^= _ZSTD_CHECKSUM
+        return _zstd(writable_address(held), len(held), destination, capacity)
     try:
         cpu.zstd().decoder(capacity)(source, size, destination)
     except CorruptChunkError:
-        decoded = octets(cpu.zstd().decode(memory_at(source, size), capacity))
+        decoded = octets(cpu.zstd().decode(frame, capacity))
         memmove(destination, decoded.tobytes(), len(decoded))
         return len(decoded)
     return capacity
@@ -125,8 +133,8 @@ def _lz4(source: int, size: int, destination: int, capacity: int) -> int:
     return capacity
 
 
-def _inflate(source: int, size: int, destination: int, capacity: int, wbits: int) -> int:
-    stream = zlib.decompressobj(wbits)
+def _deflate(source: int, size: int, destination: int, capacity: int) -> int:
+    stream = zlib.decompressobj(-15)
     decoded = stream.decompress(memory_at(source, size), capacity + 1)
     if not stream.eof or len(decoded) > capacity or stream.unused_data:
         return -1
@@ -135,11 +143,9 @@ def _inflate(source: int, size: int, destination: int, capacity: int, wbits: int
 
 
 def _gzip(source: int, size: int, destination: int, capacity: int) -> int:
-    return _inflate(source, size, destination, capacity, 31)
-
-
-def _deflate(source: int, size: int, destination: int, capacity: int) -> int:
-    return _inflate(source, size, destination, capacity, -15)
+    if size < 18 or bytes(memory_at(source, 4)) != _GZIP_START:
+        return -1
+    return _deflate(source + 10, size - 18, destination, capacity)
 
 
 def _snappy(source: int, size: int, destination: int, capacity: int) -> int:

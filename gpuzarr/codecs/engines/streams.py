@@ -18,9 +18,9 @@ What is proved for streams that pass, without decoding them:
   stream by its format.
 
 What nobody can prove without decoding: that entropy-coded bits are undamaged. Checksums of the contents need the
-contents, too: those of gzip and zlib are in the table for whoever verifies them; zstd frames that have one are unfit,
-since the CPU verifies it. `trusted=True` is for bytes that a checksum has vouched for already: only what is needed to
-find the streams, and to see that the expected size comes out, is looked at then.
+contents, too: those of gzip, zlib and zstd are in the table for whoever decodes. `trusted=True` is for bytes that a
+checksum has vouched for, or a user who wrote them: only what is needed to find the streams, and to see that the
+expected size comes out, is looked at then.
 """
 
 from __future__ import annotations
@@ -48,9 +48,9 @@ def split_zstd(
     Chunk `i` is the `sizes[i]` bytes of `encoded` at `starts[i]` and has `nbytes` decoded bytes.
     """
     at, size, expected, possible = _chunks(encoded, starts, sizes, nbytes)
-    fit, blocks = zstd_fit(encoded, at, size, expected, trusted=trusted)
+    fit, blocks, checksum = zstd_fit(encoded, at, size, expected, trusted=trusted)
     fit &= possible
-    return _one_each("zstd", at, size, nbytes, fit, blocks=blocks), ~fit
+    return _one_each("zstd", at, size, nbytes, fit, checksum=checksum, blocks=blocks), ~fit
 
 
 def split_lz4(

@@ -10,7 +10,7 @@ Format: https://github.com/Blosc/c-blosc/blob/main/README_CHUNK_FORMAT.rst, and 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 
@@ -46,6 +46,11 @@ class Blocks:
 
     def __len__(self) -> int:
         return len(self.row)
+
+    def where(self, chosen: Any) -> Self:
+        """The blocks that a mask, an index array or a slice chooses."""
+        columns = (self.row, self.offset, self.size, self.typesize, self.filter)
+        return type(self)(*(column[chosen] for column in columns))
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,11 +93,10 @@ def split_blosc(encoded: Octets, starts: Any, sizes: Any, nbytes: int, *, truste
     _tile(blocks, parts, headers, fit)
     kind, row = headers.kind[blocks.row[parts.block]], blocks.row[parts.block]
     stored = parts.size == parts.capacity
-    zblocks = _check(encoded, parts, np.where(stored, 0, kind), row, fit, trusted)
+    zstd = _check(encoded, parts, np.where(stored, 0, kind), row, fit, trusted)
     good = fit[row]
     tables = (
-        _streams(encoded, code, parts, row, zblocks, np.flatnonzero((kind == code) & ~stored & good))
-        for code in _FORMATS
+        _streams(encoded, code, parts, row, zstd, np.flatnonzero((kind == code) & ~stored & good)) for code in _FORMATS
     )
     copied, whole = np.flatnonzero(stored & good), fit[blocks.row]
     zeros = np.zeros(len(plain), np.int64)
@@ -218,30 +222,31 @@ def _tile(blocks: _Blocks, parts: _Parts, headers: _Headers, fit: Bools) -> None
 
 
 def _check(encoded: Octets, parts: _Parts, kind: Integers, row: Integers, fit: Bools, trusted: bool) -> Integers:
-    """Take rows out of `fit` that have a stream which cannot be what it should be; gives zstd streams' blocks.
+    """Take rows out of `fit` that have a stream which cannot be what it should be; gives zstd streams' blocks and
+    checksums, one column each.
 
     `kind` is the streams' format, 0 for those that need no look.
     """
-    blocks = np.zeros(len(kind), np.int64)
+    zstd = np.zeros((2, len(kind)), np.int64)
     for code, check in () if trusted else _CHECKS.items():
         these = np.flatnonzero((kind == code) & fit[row])
         good = check(encoded, parts.source[these], parts.size[these], parts.capacity[these])
         fit[row[these[~good]]] = False
     these = np.flatnonzero((kind == _ZSTD) & fit[row])
-    good, blocks[these] = zstd_fit(
+    good, zstd[0, these], zstd[1, these] = zstd_fit(
         encoded, parts.source[these], parts.size[these], parts.capacity[these], trusted=trusted
     )
     fit[row[these[~good]]] = False
-    return blocks
+    return zstd
 
 
-def _streams(encoded: Octets, code: int, parts: _Parts, row: Integers, blocks: Integers, these: Integers) -> Streams:
+def _streams(encoded: Octets, code: int, parts: _Parts, row: Integers, zstd: Integers, these: Integers) -> Streams:
     source, size = parts.source[these], parts.size[these]
-    checksum = np.full(len(these), -1, np.int64)
+    checksum = zstd[1, these] if code == _ZSTD else np.full(len(these), -1, np.int64)
     if code == _ZLIB:
         checksum = zlib_checksum(encoded, source, size)
         source, size = source + ZLIB_HEADER, size - ZLIB_HEADER - ZLIB_TRAILER
-    columns = (row[these], parts.offset[these], parts.capacity[these], checksum, blocks[these])
+    columns = (row[these], parts.offset[these], parts.capacity[these], checksum, zstd[0, these])
     return Streams(_FORMATS[code], source, size, *columns)
 
 

@@ -32,6 +32,10 @@ class Pieces:
     def __len__(self) -> int:
         return len(self.source)
 
+    def where(self, chosen: Any) -> Self:
+        """The copies that a mask, an index array or a slice chooses."""
+        return type(self)(*(column[chosen] for column in (self.source, self.size, self.row, self.offset)))
+
 
 @dataclass(frozen=True, slots=True)
 class Streams:
@@ -40,9 +44,9 @@ class Streams:
     source, size: the stream within the wave's encoded bytes; row: which chunk of the wave it belongs to; offset:
     where its decoded bytes go, counted from the start of that chunk's decoded bytes (or of its place in the staging
     area); capacity: how many decoded bytes there must be; checksum: of the decoded bytes, as the stream tells it
-    (Adler-32 for "deflate", CRC-32 for "gzip"), -1 where there is none; blocks: how many the stream has, for zstd,
-    whose scratch memory goes by them, else 0. All int64. Decoders that do not verify the checksum leave that to their
-    caller.
+    (Adler-32 for "deflate", CRC-32 for "gzip", 32 bits of XXH64 for "zstd"), -1 where there is none; blocks: how many
+    the stream has, for zstd, whose scratch memory goes by them, else 0. All int64. nvCOMP is not known to verify the
+    checksum, so that is left to who decodes.
     """
 
     format: str

@@ -22,16 +22,15 @@ _CROWD = 16
 
 def zstd_fit(
     encoded: Octets, at: Integers, size: Integers, nbytes: Integers, *, trusted: bool = False
-) -> tuple[Bools, Integers]:
-    """Which streams are one zstd frame of exactly `nbytes` bytes that a GPU decoder may see, and their blocks.
+) -> tuple[Bools, Integers, Integers]:
+    """Which streams are one zstd frame of exactly `nbytes` bytes that a GPU decoder may see, their blocks, and the
+    checksums of their contents (the low 32 bits of XXH64), -1 where there is none.
 
-    A frame with a checksum of its contents is one only where it is trusted: the CPU's decoder verifies it. Trusted
-    frames' compressed blocks are not looked into.
+    Trusted frames' compressed blocks are not looked into.
     """
     frames = _Frames.read(encoded, at, size, nbytes)
-    if not trusted:
-        frames.fit[frames.checked] = False
-    return frames.fit, _walk(encoded, frames, nbytes, trusted)
+    checksum = np.where(frames.checked, unsigned(encoded, frames.end, 4), -1)
+    return frames.fit, _walk(encoded, frames, nbytes, trusted), checksum
 
 
 @dataclass(frozen=True, slots=True)

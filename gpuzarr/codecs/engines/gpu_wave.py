@@ -1,0 +1,200 @@
+"""A wave of encoded chunks on its way through a GPU's lane: what is queued for it, and which chunks that cannot serve.
+
+Everything is queued in order on the lane's stream; `settle` waits for it once, and then knows which chunks nvCOMP, a
+checksum or a step found fault with. Those are left to the host, which decodes them or says what is wrong.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from functools import cached_property
+from typing import Any, NamedTuple, TypeAlias
+
+import numpy as np
+
+from gpuzarr.codecs.engines.gpu_steps import Step
+from gpuzarr.codecs.engines.memory import memory_at, octets
+from gpuzarr.codecs.engines.nvcomp import pack_table, results, table_length, unpack_results
+from gpuzarr.codecs.engines.streams import Blocks, Pieces, Streams
+from gpuzarr.codecs.engines.streams_table import unsigned
+from gpuzarr.devices import launches
+from gpuzarr.devices.gpu import GpuDevice, GpuLane
+from gpuzarr.devices.launches import Area, Rows
+
+Integers: TypeAlias = np.ndarray[Any, np.dtype[np.int64]]
+Bools: TypeAlias = np.ndarray[Any, np.dtype[np.bool_]]
+Names: TypeAlias = Callable[[int], str]  # of the rows, for errors
+
+# The checksum that streams of a format may carry.
+CONTENTS = {"zstd": "xxh64", "gzip": "crc32", "deflate": "adler32"}
+CHECKSUM = 4  # bytes of any of them as stored
+
+
+class Room(NamedTuple):
+    """The encoded chunks of a wave in host memory, one row each."""
+
+    data: np.ndarray[Any, np.dtype[np.uint8]]
+    starts: Integers
+    sizes: Integers
+
+    def row(self, i: int) -> memoryview:
+        """The bytes of one chunk."""
+        start = int(self.starts[i])
+        return memoryview(self.data)[start : start + int(self.sizes[i])]  # type: ignore[arg-type]
+
+
+def one_room(sources: list[Any], sizes: list[int], room: Any, base: int) -> Room:
+    """Where the rows lie in one host buffer; what lies elsewhere is brought together."""
+    lengths = np.array(sizes, np.int64)
+    if room is not None and all(type(s) is int for s in sources):
+        return Room(octets(room), np.array(sources, np.int64) - base, lengths)
+    parts = [octets(memory_at(s, n) if type(s) is int else s) for s, n in zip(sources, sizes, strict=True)]
+    ends = np.cumsum(lengths)
+    return Room(np.concatenate(parts) if parts else np.empty(0, np.uint8), ends - lengths, lengths)
+
+
+class GpuWave:
+    """One wave. `bad`: the rows that are left to the host. Decoded chunks lie at multiples of `stride`."""
+
+    def __init__(self, device: GpuDevice, lane: GpuLane, here: Room, stride: int) -> None:
+        self.device, self.lane, self.here, self.stride = device, lane, here, stride
+        self.rows = len(here.sizes)
+        self.bad: Bools = np.zeros(self.rows, bool)
+        self._doubts: list[Callable[[], Integers]] = []  # each gives the rows that something found fault with
+        self._areas = 0
+
+    # ---- memory
+
+    def area(self) -> Any:
+        """Device memory for decoded chunks; two in turn, so that a step has one to read and one to write."""
+        self._areas += 1
+        return self.lane.area(f"chunks {self._areas % 2}", max(1, self.rows * self.stride))
+
+    @cached_property
+    def addresses(self) -> Integers:
+        """The device address of each row's bytes, which are uploaded by one copy."""
+        here = self.here
+        if self.uploaded is not None:
+            return self.device.address(self.uploaded) + here.starts - int(here.starts.min())
+        pieces = [here.data[s : s + n] for s, n in zip(here.starts.tolist(), here.sizes.tolist(), strict=True)]
+        return np.array(self.lane.send(*pieces), np.int64)
+
+    @cached_property
+    def uploaded(self) -> Any:
+        """Device memory with all that lies between the first row and the last; None where little of it is rows."""
+        here = self.here
+        low, high = int(here.starts.min()), int((here.starts + here.sizes).max())
+        if high - low > here.sizes.sum() * 1.02:
+            return None
+        area = self.lane.area("encoded", max(1, high - low))
+        self.device.copy_in(self.device.address(area), here.data[low:high], self.lane)
+        self.lane.hold(here.data)
+        return area
+
+    def _encoded(self) -> Area:
+        """What the rows' bytes lie in on the device."""
+        base = int(self.addresses.min())
+        return Area(base, int((self.addresses + self.here.sizes).max()) - base)
+
+    def _chunks(self, area: Any) -> Rows:
+        return Rows(self.device.address(area), area.nbytes, self.stride)
+
+    # ---- what is queued
+
+    def vouch(self, kind: str, starts: Integers, sizes: Integers, at_start: bool) -> tuple[Integers, Integers]:
+        """Verify the checksum before or behind the payload of each row, which has these bytes of the room; where the
+        payloads start, and their sizes."""
+        source, payload = self._encoded(), np.maximum(sizes - CHECKSUM, 0)
+        first = starts + (CHECKSUM if at_start else 0)
+        stored = unsigned(self.here.data, starts if at_start else starts + payload, CHECKSUM)
+        offsets = self.addresses - source.address + (first - self.here.starts)
+        offsets[sizes < CHECKSUM] = 0
+        found = launches.checksums(self.device, self.lane, kind, offsets, payload, source)
+        self._doubts.append(lambda: np.flatnonzero((found() != stored) | (sizes < CHECKSUM)))
+        return first, payload
+
+    def decompress(self, table: Streams, dest: Any, verify: bool) -> None:
+        """Decode the streams of one format, and `verify` the checksums of their contents."""
+        device, nvcomp, lane = self.device, self.device.nvcomp, self.lane
+        sources = self.addresses[table.row] + (table.source - self.here.starts[table.row])
+        alignment = nvcomp.alignment(table.format).input
+        if alignment > 1:
+            starts, total = table.aligned(alignment)
+            aligned = lane.area("aligned " + table.format, total + 16)
+            self.copy(Pieces(table.source, table.size, table.row, starts), aligned)
+            sources = device.address(aligned) + starts
+        count, largest, total = len(table), int(table.capacity.max()), table.scratch_total
+        scratch = nvcomp.temp_size(table.format, count, largest, total)
+        temp = lane.area("temp " + table.format, max(scratch, 1))
+        places = table.row * self.stride + table.offset
+        packed = pack_table(sources, table.size, table.capacity, device.address(dest) + places)
+        (where,) = lane.send(packed)
+        stream = int(getattr(lane.stream, "ptr", lane.stream))
+        nvcomp.decompress(table.format, count, where, largest, total, device.address(temp), scratch, stream)
+        part = results(count)
+        host = device.pinned(8 * (table_length(count) - part.start))
+        device.copy_out(where + 8 * part.start, host, lane)
+
+        def failed() -> Integers:
+            actual, statuses = unpack_results(host.view(np.uint64), count)
+            rows: Integers = table.row[(statuses != 0) | (actual != table.capacity)]
+            return rows
+
+        self._doubts.append(failed)
+        told = table.where(table.checksum >= 0)
+        if verify and len(told):
+            area = Area(device.address(dest), dest.nbytes)
+            starts = told.row * self.stride + told.offset
+            found = launches.checksums(device, lane, CONTENTS[table.format], starts, told.capacity, area)
+            self._doubts.append(lambda: told.row[found() != told.checksum])
+
+    def copy(self, pieces: Pieces, dest: Any) -> None:
+        """Copy encoded bytes to offsets of `dest`."""
+        if len(pieces):
+            source = self._encoded()
+            at = self.addresses[pieces.row] + (pieces.source - self.here.starts[pieces.row]) - source.address
+            area = Area(self.device.address(dest), dest.nbytes)
+            launches.copy(self.device, self.lane, at, pieces.offset, pieces.size, source, area)
+
+    def copy_to_chunks(self, pieces: Pieces, dest: Any) -> None:
+        """Copy encoded bytes to offsets of the chunks that they belong to."""
+        self.copy(replace(pieces, offset=pieces.row * self.stride + pieces.offset), dest)
+
+    def put(self, rows: Integers, chunks: list[np.ndarray[Any, Any]], dest: Any) -> None:
+        """Copy chunks of the host's, as bytes, to the places of these rows."""
+        addresses = np.array(self.lane.send(*chunks), np.int64)
+        sizes = np.array([chunk.nbytes for chunk in chunks], np.int64)
+        base = int(addresses.min())
+        source = Area(base, int((addresses + sizes).max()) - base)
+        area = Area(self.device.address(dest), dest.nbytes)
+        launches.copy(self.device, self.lane, addresses - base, rows * self.stride, sizes, source, area)
+
+    def unfilter(self, blocks: Blocks, staging: Any, dest: Any) -> None:
+        """Undo Blosc's filters."""
+        at = blocks.row * self.stride + blocks.offset
+        areas = (Area(self.device.address(area), area.nbytes) for area in (staging, dest))
+        launches.unfilter(self.device, self.lane, at, at, blocks.size, blocks.typesize, blocks.filter, *areas)
+
+    def run(self, steps: list[Step], area: Any) -> Any:
+        """Queue the steps on all chunks, which lie in `area`; the area where they lie in the end."""
+        marks = 0
+        if any(step.marks for step in steps):
+            (marks,) = self.lane.send(np.zeros(self.rows, np.uint32))
+        for step in steps:
+            dest = area if step.in_place else self.area()
+            step.run(self.device, self.lane, self.rows, self._chunks(area), self._chunks(dest), marks)
+            area = dest
+        if marks:
+            host = self.device.pinned(4 * self.rows)
+            self.device.copy_out(marks, host, self.lane)
+            self._doubts.append(lambda: np.flatnonzero(host.view(np.uint32)))
+        return area
+
+    def settle(self) -> None:
+        """Wait for what is queued, where something may have been found fault with."""
+        if self._doubts:
+            self.device.wait(self.lane)
+            for rows in self._doubts:
+                self.bad[rows()] = True
+            self._doubts.clear()
