@@ -24,8 +24,8 @@ from gpuzarr.errors import CorruptChunkError, GpuError
 CANNOT_DECOMPRESS = 12
 _DEFLATE_ALIGNMENT = 4
 _ZSTD_BLOCK = 128 << 10
+_ZSTD_START = b"\x28\xb5\x2f\xfd"
 _ZSTD_CHECKSUM = 4  # in a frame's descriptor, its fifth byte
-_GZIP_START = b"\x1f\x8b\x08\0"  # without a name, a comment or an extra field
 
 Decode = Callable[[int, int, int, int], int]  # (source, size, destination, capacity) -> actual size
 
@@ -111,7 +111,7 @@ class EmulatedNvcomp:
 
 def _zstd(source: int, size: int, destination: int, capacity: int) -> int:
     frame = memory_at(source, size)
-    if size > 9 and frame[4] & _ZSTD_CHECKSUM:  # the same frame without its checksum
+    if size > 9 and frame[:4] == _ZSTD_START and frame[4] & _ZSTD_CHECKSUM:  # the same frame without its checksum
         held = bytearray(frame[:-4])
         held[4] ^= _ZSTD_CHECKSUM
         return _zstd(writable_address(held), len(held), destination, capacity)
@@ -143,9 +143,21 @@ def _deflate(source: int, size: int, destination: int, capacity: int) -> int:
 
 
 def _gzip(source: int, size: int, destination: int, capacity: int) -> int:
-    if size < 18 or bytes(memory_at(source, 4)) != _GZIP_START:
-        return -1
-    return _deflate(source + 10, size - 18, destination, capacity)
+    head = _gzip_header(bytes(memory_at(source, size)))
+    return _deflate(source + head, size - head - 8, destination, capacity) if 0 < head <= size - 8 else -1
+
+
+def _gzip_header(member: bytes) -> int:
+    """Bytes of a member's header (RFC 1952), 0 where there is none."""
+    if len(member) < 18 or not member.startswith(b"\x1f\x8b\x08"):
+        return 0
+    flags, at = member[3], 10
+    if flags & 4:  # an extra field
+        at += 2 + int.from_bytes(member[at : at + 2], "little")
+    for flag in (8, 16):  # a name, a comment
+        if flags & flag:
+            at = member.find(b"\0", at) + 1 or len(member)
+    return at + (flags & 2)  # a checksum of the header
 
 
 def _snappy(source: int, size: int, destination: int, capacity: int) -> int:
