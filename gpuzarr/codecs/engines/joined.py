@@ -79,7 +79,7 @@ def zstd_frames(room: Room, offsets: Integers, sizes: Integers, nbytes: int) -> 
     False where they cannot: what is between two frames must have room for a skippable one."""
     ends = offsets + sizes
     gaps = offsets[1:] - ends[:-1]
-    if int(sizes.min()) < 9 or ((gaps != 0) & (gaps < _SKIPPABLE_HEADER)).any():
+    if int(sizes.min()) < 10 or ((gaps != 0) & (gaps < _SKIPPABLE_HEADER)).any():
         return False
     words = _words(room)
     descriptor = int(room[offsets[0] + 4])
@@ -98,7 +98,8 @@ def zstd_frames(room: Room, offsets: Integers, sizes: Integers, nbytes: int) -> 
     for _ in range(_MOST_BLOCKS):
         if (at[more] > stop[more] - 3).any():
             return False
-        block = words[np.where(more, at, offsets)] & 0xFFFFFF
+        # Three bytes, and perhaps the last of the room: the word from one byte earlier has them.
+        block = words[np.where(more, at - 1, offsets)] >> 8 & 0xFFFFFF
         size = np.where(block & 6 == 2, 1, block >> 3)  # a run-length block is one byte
         at = np.where(more, at + 3 + size, at)
         more &= block & 1 == 0
