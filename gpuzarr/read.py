@@ -21,7 +21,7 @@ from gpuzarr import pieces, place
 from gpuzarr.cache import ChunkCache
 from gpuzarr.codecs.chain import CodecChain
 from gpuzarr.devices import Device, Lane
-from gpuzarr.errors import LimitError, ObjectChangedError
+from gpuzarr.errors import ObjectChangedError
 from gpuzarr.fetch import Encoded, fetch_objects, fetch_ranges, nothing
 from gpuzarr.grid import RectilinearGrid
 from gpuzarr.plan import BoxPlan, PointRows, PointSplit, SplitPlan, Wave, plan_chunks, plan_shards
@@ -283,11 +283,8 @@ def _refusing(
         encoded = fetch(rows)
         for row, source in zip(rows, encoded.sources, strict=True):
             one = chain if stored.sharding is not None else chain.for_shape(stored.grid.chunk_shape(wave.coords[row]))
-            if source is not None and one.nbytes is not None and one.nbytes > stored.ceiling:
-                raise LimitError(
-                    f"a chunk has {one.nbytes} bytes, more than the {stored.ceiling} of the option "
-                    "'array.max_chunk_bytes'"
-                )
+            if source is not None:
+                stored.check_ceiling("a chunk", one.nbytes)
         return encoded
 
     return refuse

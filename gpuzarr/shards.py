@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from gpuzarr.codecs.sharding_indexed import ShardingCodec
-from gpuzarr.errors import CorruptChunkError, CorruptShardError, LimitError, ShortReadError
+from gpuzarr.errors import CorruptChunkError, CorruptShardError, ShortReadError
 from gpuzarr.storage.contract import Pieces, Span
 from gpuzarr.stored import StoredArray
 
@@ -68,10 +68,7 @@ def read_index(stored: StoredArray, key: str, coords: tuple[int, ...]) -> ShardI
     if nbytes > stored.ceiling:
         if not stored.store.exists(key):
             return None
-        raise LimitError(
-            f"the index of shard {key!r} has {nbytes} bytes, more than the {stored.ceiling} of the option"
-            " 'array.max_chunk_bytes'"
-        )
+        stored.check_ceiling(f"the index of shard {key!r}", nbytes)
     at_end = sharding.index_location == "end"
     try:
         pieces = stored.store.get_ranges(key, [Span(-nbytes, None) if at_end else Span(0, nbytes)])

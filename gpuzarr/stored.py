@@ -12,6 +12,7 @@ from gpuzarr.cache import ChunkCache
 from gpuzarr.codecs.chain import CodecChain
 from gpuzarr.codecs.sharding_indexed import ShardingCodec
 from gpuzarr.devices import Device
+from gpuzarr.errors import LimitError
 from gpuzarr.grid import RectilinearGrid, RegularGrid
 from gpuzarr.metadata.model import ArrayMetadata
 from gpuzarr.options import config
@@ -101,6 +102,13 @@ class StoredArray:
     def ceiling(self) -> int:
         """The most bytes that a chunk may have, decoded (option `array.max_chunk_bytes`)."""
         return int(config.get("array.max_chunk_bytes"))
+
+    def check_ceiling(self, what: str, nbytes: int | None) -> None:
+        """LimitError where something has more bytes than the ceiling."""
+        if nbytes is not None and nbytes > self.ceiling:
+            raise LimitError(
+                f"{what} has {nbytes} bytes, more than the {self.ceiling} of the option 'array.max_chunk_bytes'"
+            )
 
     @cached_property
     def cuts(self) -> bool:

@@ -84,7 +84,7 @@ def _encoded_chunks(
     nothing but the fill value go to `empty`."""
     for row in rows:
         chain = stored.chain.for_shape(stored.grid.chunk_shape(wave.coords[row]))
-        chunk = gather(chain, wave, row, source, stored.fill, lane)
+        chunk = gather(stored, chain, wave, row, source, lane)
         if not stored.write_empty and chain.spec.is_fill(chunk):
             empty.append(keys[row])
         else:
@@ -119,7 +119,7 @@ def update(stored: StoredArray, key: str, change: Callable[[Any], Any]) -> None:
 
 
 def gather(
-    chain: CodecChain, wave: Wave, row: int, source: np.ndarray[Any, Any], fill: Any, lane: Lane
+    stored: StoredArray, chain: CodecChain, wave: Wave, row: int, source: np.ndarray[Any, Any], lane: Lane
 ) -> np.ndarray[Any, Any]:
     """The whole chunk out of the source: a view of it where that is contiguous, else in the lane's scratch."""
     spec = chain.spec
@@ -127,9 +127,10 @@ def gather(
     if wave.full[row] and part.ndim == len(spec.shape) and part.dtype == spec.dtype and part.flags.c_contiguous:
         return part
     chunk: np.ndarray[Any, Any]
+    stored.check_ceiling("a chunk", spec.nbytes)
     chunk, _ = lane.scratch(spec.shape, spec.dtype)
     if not wave.full[row]:
-        chunk[...] = fill  # what lies beyond the array's edge
+        chunk[...] = stored.fill  # what lies beyond the array's edge
     chunk[wave.in_chunk[row]] = part
     return chunk
 
@@ -139,6 +140,7 @@ def merge(
 ) -> np.ndarray[Any, Any]:
     """The chunk as stored (`old` encoded, None where absent) with its part of the source put in."""
     spec = chain.spec
+    stored.check_ceiling("a chunk", spec.nbytes)
     if old is None:
         chunk = np.empty(spec.shape, spec.dtype)
         chunk[...] = stored.fill
@@ -172,6 +174,7 @@ def _write_shards(stored: StoredArray, selection: Selection, source: np.ndarray[
         key = stored.keys([coords])[0]
         wave = plan.wave(range(plan.size))
         counts = inner_counts(stored, coords)
+        stored.check_ceiling(f"the index of shard {key!r}", sharding.index_size(counts))
         if all(wave.covers) and plan.size == _inside(stored, coords):
             _put_shard(stored, key, counts, _encoded(stored, coords, plan, wave, [None] * prod(counts), source))
         else:
@@ -234,7 +237,7 @@ def _encoded(
     def encode(i: int, lane: Lane) -> None:
         for row in range(i * rows, min(plan.size, (i + 1) * rows)):
             if wave.covers[row]:
-                chunk = gather(chain, wave, row, source, stored.fill, lane)
+                chunk = gather(stored, chain, wave, row, source, lane)
             else:
                 try:
                     chunk = merge(stored, chain, encoded[places[row]], wave, row, source)

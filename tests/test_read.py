@@ -366,13 +366,14 @@ def test_the_checksum_of_an_object_is_checked_by_zlib_too() -> None:
 @pytest.mark.parametrize("shards", [False, True])
 def test_a_chunk_beyond_the_limit_is_refused_and_the_others_read(store: Store, chunks: Any, shards: bool) -> None:
     more = {"shards": (4000,)} if shards and chunks == (2000,) else {}
+    shape: dict[str, Any] = {"shape": (2000,), "chunks": chunks, **more}
+    z = gpuzarr.create_array(store, dtype="u1", compressors=None, fill_value=3, **shape)
     with gpuzarr.config.set({"array.max_chunk_bytes": 1000}):
-        z = gpuzarr.create_array(
-            store, shape=(2000,), chunks=chunks, dtype="u1", compressors=None, fill_value=3, **more
-        )
-        assert z[...].tolist() == [3] * 2000
-        z.with_config({"write_empty_chunks": True})[...] = 1
-        for handle in (z, z.with_cache(1 << 20)):
+        assert gpuzarr.open_array(store)[...].tolist() == [3] * 2000
+    z.with_config({"write_empty_chunks": True})[...] = 1
+    with gpuzarr.config.set({"array.max_chunk_bytes": 1000}):
+        limited = gpuzarr.open_array(store)
+        for handle in (limited, limited.with_cache(1 << 20)):
             with pytest.raises(LimitError, match="max_chunk_bytes"):
                 handle[...]
             if isinstance(chunks, list):

@@ -258,3 +258,21 @@ def test_paths_that_lead_out_of_the_hierarchy(warm_device: str) -> None:
             with pytest.raises((KeyValidationError, MetadataError)):
                 call(path)
     assert sorted(objects) == ["zarr.json"]
+
+
+HUGE = {
+    "chunk": chunked([2**40], shape=[2**40]),
+    "compressed chunk": chunked([2**40], shape=[4], codecs=[*PLAIN, GZIP]),
+    "shard of very many chunks": chunked([2**40], shape=[2**40], codecs=[sharding([1])]),
+    "shard of huge chunks": chunked([2**40], shape=[2**40], codecs=[sharding([2**39])]),
+}
+
+
+@pytest.mark.parametrize("what", HUGE)
+def test_writing_to_what_is_too_large_to_be_held(what: str) -> None:
+    objects: dict[str, Any] = dict(HUGE[what])
+    a = gpuzarr.open_array(objects, mode="r+")
+    for selection in (0, slice(0, 4)):
+        with bounded(), pytest.raises(LimitError, match="max_chunk_bytes"):
+            a[selection] = 7
+    assert list(objects) == ["zarr.json"]

@@ -39,7 +39,6 @@ OPERATIONS: dict[str, Callable[[Store, str], Any]] = {
     "get": lambda store, key: store.get(key),
     "get_many": lambda store, key: store.get_many(["a", key]),
     "get_ranges": lambda store, key: store.get_ranges(key, [Span(0, 1)]),
-    "get_into": lambda store, key: store.get_into(key, bytearray(4)),
     "read_into": lambda store, key: store.read_into([key], bytearray(4), 4),
     "size": lambda store, key: store.size(key),
     "exists": lambda store, key: store.exists(key),
