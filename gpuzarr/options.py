@@ -27,13 +27,15 @@ DEFAULTS: dict[str, Any] = {
     "array.sharding_coalesce_max_bytes": 16 << 20,
     "array.max_chunk_bytes": 2 << 30,  # decoded; a larger chunk in a store is refused unless this is raised
     "array.lock_timeout": 60.0,  # seconds that a partial write waits for its chunk
+    "array.unguarded_partial_writes": False,  # to stores that cannot keep writers in other processes apart
     "array.allow_unsafe_pickle_decode": False,  # kept for zarr-python's spelling; pickle is never decoded
     "codecs.trusted": False,  # a GPU may decode without a look into the streams; for stores that you vouch for
     "threading.max_workers": None,  # None: one a core
     "json_indent": 2,
+    "async.concurrency": 64,  # requests to a cloud or web store that are under way at a time
+    "async.timeout": 300.0,  # seconds that an operation on one object may take there, with all its tries
+    "async.retries": 9,  # tries after the first one
     # Accepted so that programs written for zarr-python run; nothing here needs them.
-    "async.concurrency": None,
-    "async.timeout": None,
     "codec_pipeline.path": None,
     "codec_pipeline.batch_size": None,
     "codec_pipeline.max_workers": None,

@@ -16,6 +16,7 @@ from gpuzarr.storage.resolve import StorePath, open_store
 if TYPE_CHECKING:
     from gpuzarr.storage.adapters import MappingStore, ZarrPythonStore
     from gpuzarr.storage.fsspec import FsspecStore
+    from gpuzarr.storage.obstore import ObjectStore
     from gpuzarr.storage.wrappers import CountingStore, LoggingStore, ReadOnlyStore, WrapperStore
     from gpuzarr.storage.zip import ZipStore
 
@@ -24,6 +25,7 @@ _MODULES = {
     "FsspecStore": "fsspec",
     "LoggingStore": "wrappers",
     "MappingStore": "adapters",
+    "ObjectStore": "obstore",
     "ReadOnlyStore": "wrappers",
     "WrapperStore": "wrappers",
     "ZarrPythonStore": "adapters",
@@ -38,6 +40,7 @@ __all__ = [
     "ManagedMemoryStore",
     "MappingStore",
     "MemoryStore",
+    "ObjectStore",
     "Pieces",
     "ReadOnlyStore",
     "Span",

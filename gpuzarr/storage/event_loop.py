@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
 if TYPE_CHECKING:
@@ -42,11 +42,17 @@ _loop = _Loop()
 os.register_at_fork(after_in_child=_loop.forget)
 
 
-def run(coroutine: Coroutine[Any, Any, T], timeout: float) -> T:
-    """The coroutine's result; StoreError after `timeout` seconds."""
+def private_loop() -> asyncio.AbstractEventLoop:
+    """The loop."""
+    return _loop.get()
+
+
+def run(coroutine: Coroutine[Any, Any, T], timeout: float | None, loop: asyncio.AbstractEventLoop | None = None) -> T:
+    """The coroutine's result, by the private loop or another one that runs in another thread; StoreError after
+    `timeout` seconds (None: the coroutine has a deadline of its own)."""
     import asyncio
 
-    future = asyncio.run_coroutine_threadsafe(coroutine, _loop.get())
+    future = asyncio.run_coroutine_threadsafe(coroutine, _loop.get() if loop is None else loop)
     try:
         return future.result(timeout)
     except TimeoutError as error:
@@ -54,3 +60,22 @@ def run(coroutine: Coroutine[Any, Any, T], timeout: float) -> T:
             raise  # the coroutine's own
         future.cancel()
         raise StoreError(f"no answer from the store within {timeout} s") from error
+    except BaseException:  # such as an interrupt from the keyboard
+        future.cancel()
+        raise
+
+
+async def gather(coroutines: Sequence[Coroutine[Any, Any, T]]) -> list[T]:
+    """The results of all; the first failure cancels the rest and is raised when they have ended."""
+    import asyncio
+
+    if len(coroutines) == 1:
+        return [await coroutines[0]]
+    tasks = [asyncio.ensure_future(coroutine) for coroutine in coroutines]
+    try:
+        return await asyncio.gather(*tasks)
+    except BaseException:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        raise

@@ -70,7 +70,7 @@ def open_store(
     """A store, and a path in it, for whatever a user may give:
 
     a path or a `file://` URL (a file `*.zip` is an archive), another URL, a mapping, a store or StorePath of ours or
-    of zarr-python, an `FSMap`, an fsspec filesystem, a `UPath`, or None for a new MemoryStore.
+    of zarr-python, an obstore store, an `FSMap`, an fsspec filesystem, a `UPath`, or None for a new MemoryStore.
 
     `mode` is zarr's: with "r" the store refuses writes. Nothing is made or deleted here. `storage_options` belong to
     a URL. Raises TypeError for anything else, ValueError for an unknown mode, ReadOnlyError where a mode that writes
@@ -99,6 +99,8 @@ def _from_object(value: Any, mode: str | None) -> tuple[Store, str]:
     if isinstance(value, dict):
         return MemoryStore(value), ""
     adapters, inner = _kind("adapters"), getattr(value, "store", None)
+    if _kind("obstore").is_obstore(value):
+        return _kind("obstore").ObjectStore(value), ""
     if adapters.is_zarr_python_store(value):
         return adapters.ZarrPythonStore(value), ""
     if isinstance(getattr(value, "path", None), str) and adapters.is_zarr_python_store(inner):
