@@ -22,7 +22,7 @@ CODECS = """
 """
 STORAGE = """
     Store Span Pieces StorePath open_store
-    LocalStore MemoryStore ManagedMemoryStore ZipStore MappingStore FsspecStore ZarrPythonStore
+    LocalStore MemoryStore ManagedMemoryStore ZipStore MappingStore FsspecStore ObjectStore ZarrPythonStore
     WrapperStore ReadOnlyStore LoggingStore CountingStore
 """
 DTYPE = """

@@ -110,7 +110,7 @@ class RemoteStore(Store):
         return self.client.swaps
 
     @property
-    def in_flight(self) -> int:  # type: ignore[override]
+    def in_flight(self) -> int:
         """Requests that are worth having under way."""
         return min(self.concurrency, self.client.in_flight or self.concurrency)
 
@@ -321,7 +321,8 @@ class RemoteStore(Store):
                 raise self._unguarded(key)
             super().update(key, change, timeout=timeout)
             return
-        with self.lock(key, timeout=timeout):
+        # The threads of this process would only spoil one another's swaps. (Who calls may hold `lock` already.)
+        with thread_lock((self._identity(), "update", key), timeout):
             for _ in range(_SWAPS):
                 old = self._run(partial(self._read, key))[0]
                 if old is not None and old.version is None:

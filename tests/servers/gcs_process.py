@@ -62,6 +62,7 @@ def main() -> None:
         return b"" if data is None and query.get("uploadType") == ["media"] else data
 
     server._read_data = read_data
+    server.server.HTTPServer.request_queue_size = 128  # of a burst, the others would try again a second later
     emulator = server.create_server("127.0.0.1", 0, in_memory=True, default_bucket="data")
     emulator.start()
     print(emulator._api._httpd.server_port, flush=True)  # noqa: T201  read by the parent
