@@ -199,8 +199,12 @@ def test_an_empty_archive_is_an_archive(path: Path) -> None:
         assert list(store.list()) == []
 
 
-def test_a_failed_write_leaves_the_rest_whole(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    store = ZipStore(path, mode="w")
+@pytest.mark.parametrize("mode", ["w", "a"])
+def test_a_failed_write_leaves_the_rest_whole(
+    path: Path, monkeypatch: pytest.MonkeyPatch, mode: Literal["w", "a"]
+) -> None:
+    make(path, [("old", b"0")])
+    store = ZipStore(path, mode=mode)
     store.set("k", b"1")
     real = zipfile.ZipFile.writestr
 
@@ -216,9 +220,46 @@ def test_a_failed_write_leaves_the_rest_whole(path: Path, monkeypatch: pytest.Mo
             store.set("k", b"abcdef")
     assert store.get("l") is None
     assert store.get("k") == b"1"
+    if mode == "a":
+        store.close()
+        assert contents(path) == {"old": b"0", "k": b"1"}
+        return
+    with pytest.raises(StoreWriteError, match=r"not replaced, since writing 'k' failed"):
+        store.close()
+    assert contents(path) == {"old": b"0"}
+    assert names(path.parent) == ["data.zip"]
+
+
+def test_a_failed_write_that_is_done_again_is_no_failure(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    store = ZipStore(path, mode="w")
+
+    def fail(*args: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    for key in ("k", "l"):
+        with monkeypatch.context() as patch:
+            patch.setattr(zipfile.ZipFile, "writestr", fail)
+            with pytest.raises(StoreWriteError, match="No space left"):
+                store.set(key, b"1")
+    store.set("k", b"2")
+    store.delete("l")
     store.close()
-    assert contents(path)["k"] == b"1"
-    assert "l" not in contents(path)
+    assert contents(path) == {"k": b"2"}
+
+
+def test_an_archive_whose_directory_cannot_be_read_again_is_not_begun_anew(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make(path, [("old", b"0")])
+    store = ZipStore(path, mode="a")
+    monkeypatch.setattr(zipfile, "_EndRecData", lambda file: None)  # what it makes of an error of the disk
+    with pytest.raises(StoreWriteError, match="read again"):
+        store.set("k", b"1")
+    with pytest.raises(StoreWriteError):
+        store.close()
+    monkeypatch.undo()
+    assert contents(path) == {"old": b"0"}
+    assert names(path.parent) == ["data.zip"]
 
 
 def test_a_failure_to_finish_leaves_no_temporary(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -13,9 +13,15 @@ class Beside:
     """Context manager: an empty directory at `path`, removed at the end unless it took the place of the old one."""
 
     def __init__(self, directory: int, place: str, name: str, mode: int) -> None:
-        self._directory, self._name, self._mode = directory, name, mode
+        self._directory, self._name = directory, name
         self._temporary = temporary_name(name)
         self.path = f"{place}/{self._temporary}"
+        try:
+            os.mkdir(self._temporary, dir_fd=directory)
+            os.chmod(self._temporary, mode, dir_fd=directory)
+        except BaseException:
+            remove_hidden(directory, self._temporary)
+            raise
 
     @classmethod
     def of(cls, root: str, prefix: str) -> Self | None:
@@ -47,12 +53,6 @@ class Beside:
         return None
 
     def __enter__(self) -> Self:
-        try:
-            os.mkdir(self._temporary, dir_fd=self._directory)
-            os.chmod(self._temporary, self._mode, dir_fd=self._directory)
-        except BaseException:
-            self.__exit__()
-            raise
         return self
 
     def take_place(self, *, sync: bool) -> None:

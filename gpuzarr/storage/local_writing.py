@@ -14,7 +14,7 @@ from pathlib import Path
 from time import monotonic
 from typing import Literal, NoReturn, TypeAlias
 
-from gpuzarr.errors import StoreError, StoreWriteError
+from gpuzarr.errors import StoreError, StoreReadError, StoreWriteError
 from gpuzarr.storage.atomic import (
     create_file,
     open_directory,
@@ -222,9 +222,13 @@ class WritableDirectory(Store):
         self.flush()
 
     def leftovers(self, prefix: str = "") -> Iterator[Leftover]:
-        if not validate_prefix(prefix):
-            yield from hidden_beside(self._root)
-        yield from hidden(self._root, validate_prefix(prefix))
+        prefix = validate_prefix(prefix)
+        try:
+            if not prefix:
+                yield from hidden_beside(self._root)
+            yield from hidden(self._root, prefix)
+        except OSError as error:
+            self._fail(StoreReadError, "look for leftovers in", prefix, error)
 
     def remove_leftover(self, leftover: Leftover) -> None:
         self.check_writable(leftover.name)

@@ -145,8 +145,8 @@ class FileLock:
         _state.held_files.discard(self)
         try:
             os.unlink(self._name, dir_fd=self._directory)
-        except FileNotFoundError:
-            pass  # its directory was deleted under us
+        except OSError:
+            pass  # its directory was deleted under us, or it stays: a lock file that nobody holds is free
         finally:
             _unlock(self._file)
             self._close()

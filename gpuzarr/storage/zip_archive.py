@@ -5,6 +5,7 @@ What is on disk at every moment, and when it changes, is told in `zip.py`.
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 import stat
@@ -16,7 +17,7 @@ from pathlib import Path
 from typing import IO
 from zipfile import ZIP_STORED, BadZipFile, LargeZipFile, ZipFile, ZipInfo
 
-from gpuzarr.errors import StoreReadError, StoreWriteError
+from gpuzarr.errors import StoreError, StoreReadError, StoreWriteError
 from gpuzarr.storage.atomic import temporary_name
 from gpuzarr.storage.contract import DOCUMENTS, Buffer, Pieces, Span, check_limit, copy_into, pieces_of, resolve_spans
 from gpuzarr.storage.zip_members import Source, locate, members_of, read_member
@@ -52,6 +53,9 @@ class Archive:
         self._touched: set[str] = set()  # keys whose earlier members are dead
         self._dirty = mode in ("w", "x")  # an archive without members is one, too
         self._closed = False
+        self._failed: set[str] = set()  # keys whose last write failed
+        self._replaces = mode in ("w", "x")
+        self._entries = 0  # in the directory of the archive that was opened
         if isinstance(self._target, Path):
             self._open_path(self._target, mode)
         else:
@@ -67,7 +71,12 @@ class Archive:
         if mode == "x" and path.exists():
             raise FileExistsError(f"{path} is there already")
         if mode == "r" or (mode == "a" and path.exists()):
-            file = open(os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK), "rb")  # noqa: SIM115
+            try:
+                file = open(os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK), "rb")  # noqa: SIM115
+            except FileNotFoundError:
+                raise
+            except OSError as error:
+                raise StoreReadError(f"cannot open {path}: {error.strerror}") from error
             try:
                 if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
                     raise StoreReadError(f"{path} is not a regular file")
@@ -89,8 +98,11 @@ class Archive:
     def _read_directory(self, file: IO[bytes]) -> None:
         try:
             with ZipFile(file, "r") as archive:
+                self._entries = len(archive.filelist)
                 self._members, self._repeated = members_of(archive, file.seek(0, os.SEEK_END))
-        except (BadZipFile, NotImplementedError, ValueError, EOFError) as error:
+        except (BadZipFile, NotImplementedError, ValueError, EOFError, OSError) as error:
+            if isinstance(error, StoreError):
+                raise
             raise StoreReadError(f"{self} is not a ZIP archive that can be read: {error}") from error
         self._file, self._source = file, Source(file, self._lock)
 
@@ -175,6 +187,7 @@ class Archive:
             self._check_open(key)
             self._dirty |= key in self._documents or key in self._members
             self._touched.add(key)
+            self._failed.discard(key)
             self._documents.pop(key, None)
             self._members.pop(key, None)
             self._repeated.pop(key, None)
@@ -195,26 +208,39 @@ class Archive:
             assert writer.fp is not None
             writer.fp.flush()  # readers read past the file object
         except (OSError, LargeZipFile) as error:
+            self._failed.add(key)
             raise StoreWriteError(f"cannot write {key!r} in {self}: {error}") from error
         self._members[key] = info
+        self._failed.discard(key)
 
     def _start_writing(self) -> ZipFile:
         if self._writer is None:
-            if isinstance(self._target, Path):
+            if isinstance(self._target, Path) and self._temporary is None:
                 self._file = self._copy_beside(self._target)
             assert self._file is not None
             self._source = Source(self._file, self._lock)
-            self._writer = ZipFile(self._file, "a", self._compression, self._zip64)
+            writer = ZipFile(self._file, "a", self._compression, self._zip64)
+            if len(writer.filelist) != self._entries:
+                # It takes a file whose directory cannot be read for one that is no archive, and begins a new one.
+                writer.fp = None
+                raise OSError(errno.EIO, "the directory of the archive could not be read again")
+            self._writer = writer
         return self._writer
 
     def _copy_beside(self, target: Path) -> IO[bytes]:
         """A temporary beside `target`, with the archive's bytes as far as there are any."""
-        self._temporary = target.parent / temporary_name(target.name)
-        file = open(self._temporary, "x+b")  # noqa: SIM115  closed by `close`
-        if self._file is not None:
-            self._file.seek(0)
-            shutil.copyfileobj(self._file, file, 1 << 20)
-            self._file.close()
+        temporary = target.parent / temporary_name(target.name)
+        file = open(temporary, "x+b")  # noqa: SIM115  closed by `close`
+        try:
+            if self._file is not None:
+                self._file.seek(0)
+                shutil.copyfileobj(self._file, file, 1 << 20)
+                self._file.close()
+        except BaseException:
+            temporary.unlink(missing_ok=True)
+            file.close()
+            raise
+        self._temporary = temporary
         return file
 
     # ---- the end
@@ -232,22 +258,36 @@ class Archive:
             self._writer.fp = None  # else it would write the archive's end when it is collected
 
     def close(self) -> None:
-        """Finish the archive and put it in its place; where that fails, the old one stands."""
+        """Finish the archive and put it in its place; where that fails, or a write did, the old one stands."""
         with self._lock:
             if self._closed:
                 return
             try:
+                if self._failed and self._replaces:
+                    raise StoreWriteError(f"{self} is not replaced, since writing {min(self._failed)!r} failed")
                 if self._dirty:
                     self._finish()
-            except (OSError, LargeZipFile) as error:
+            except StoreWriteError:
+                raise
+            except (OSError, LargeZipFile, BadZipFile) as error:
                 raise StoreWriteError(f"cannot finish {self}: {error}") from error
             finally:
                 self._closed = True
                 self._detach_writer()
-                if self._file is not None and isinstance(self._target, Path):
-                    self._file.close()
-                if self._temporary is not None:
-                    self._temporary.unlink(missing_ok=True)
+                self._let_go()
+
+    def _let_go(self) -> None:
+        """Close the file and remove a temporary that did not become the archive."""
+        if not isinstance(self._target, Path):
+            return
+        steps = [self._file.close] if self._file is not None else []
+        if self._temporary is not None:
+            steps.append(self._temporary.unlink)
+        for step in steps:
+            try:
+                step()
+            except OSError:  # closing flushes once more what could not be written; the cause is on its way up
+                pass
 
     def _finish(self) -> None:
         for key, value in self._documents.items():
