@@ -30,11 +30,19 @@ def explain(stored: StoredArray, selection: Selection) -> str:
     lines = [
         f"read {selection.shape} of {meta.shape} {meta.dtype} on {device.name}",
         f"  plan    {plan} of at most {device.wave_bytes >> 20} MiB on {device.lanes} lanes",
-        f"  fetch   {type(stored.store).__name__}: {fetch}",
+        f"  fetch   {type(stored.store).__name__}: {fetch}{_straight(stored)}",
         f"  decode  {_route(chain, device)}",
         f"  place   {_place(chain, device)}",
     ]
     return "\n".join(lines)
+
+
+def _straight(stored: StoredArray) -> str:
+    """How files get to a GPU, where there is a choice."""
+    if stored.device.kind == "cpu" or import_module("gpuzarr.fetch_to_gpu").straight(stored) is None:
+        return ""
+    way = config.get("gpu.file_reads")
+    return f", {'by the host or by KvikIO, whichever is quicker' if way == 'auto' else 'straight by KvikIO'}"
 
 
 def _times(shape: tuple[int, ...]) -> str:

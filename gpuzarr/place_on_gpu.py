@@ -20,6 +20,7 @@ from gpuzarr.devices.gpu import GpuLane
 from gpuzarr.devices.launches import Area
 from gpuzarr.errors import ChunkNotFoundError, GpuMemoryError
 from gpuzarr.fetch import Encoded
+from gpuzarr.fetch_to_gpu import Landed
 from gpuzarr.options import config
 from gpuzarr.plan import Wave
 
@@ -86,7 +87,10 @@ def _deliver(
         return
     engine = engine_for(chain, device, bool(config.get("codecs.trusted")))
     columns = [encoded.sources[i] for i in there], [encoded.sizes[i] for i in there]
-    area, offsets = engine.decode(*columns, encoded.room, encoded.base, lambda i: name(there[i]), lane, by_host)
+    if isinstance(encoded, Landed):
+        area, offsets = encoded.area, np.array(columns[0], np.int64)
+    else:
+        area, offsets = engine.decode(*columns, encoded.room, encoded.base, lambda i: name(there[i]), lane, by_host)
     source, steps = Area(device.address(area), area.nbytes), _steps(chain, engine.order)
     if dest.dtype != chain.dtype:  # a destination of the user's: cast on the device
         wide, narrow = dest.dtype.itemsize, chain.dtype.itemsize

@@ -43,7 +43,7 @@ def read(stored: StoredArray, selection: Selection, dest: np.ndarray[Any, Any]) 
 def _read_chunks(stored: StoredArray, selection: Selection, dest: np.ndarray[Any, Any]) -> None:
     plan = plan_chunks(stored.grid, selection)
     rows = stored.wave_rows(plan.size)
-    limit, spec = stored.largest_chain.encoded_limit, stored.chain.spec
+    limit, spec, straight = stored.largest_chain.encoded_limit, stored.chain.spec, _straight(stored)
 
     def one_wave(i: int, lane: Lane) -> None:
         wave = plan.wave(range(i * rows, min(plan.size, (i + 1) * rows)))
@@ -55,7 +55,9 @@ def _read_chunks(stored: StoredArray, selection: Selection, dest: np.ndarray[Any
             return
 
         def fetch(rows: Sequence[int]) -> Encoded:
-            return fetch_objects(stored.store, [keys[i] for i in rows], limit, lane)
+            chosen = [keys[i] for i in rows]
+            landed = None if straight is None else straight.objects(chosen, lane)
+            return fetch_objects(stored.store, chosen, limit, lane) if landed is None else landed
 
         _deliver(stored, stored.chain, wave, keys.__getitem__, fetch, dest, lane)
 
@@ -82,6 +84,7 @@ class _Shards:
 
     def __init__(self, stored: StoredArray, split: SplitPlan | PointSplit, waves: int) -> None:
         self._stored, self._split, self._waves = stored, split, waves
+        self._straight = _straight(stored)
         self._lock = threading.Lock()
         self._open: dict[int, _Shard] = {}
         self._left: dict[int, int] = {}
@@ -90,7 +93,7 @@ class _Shards:
         with self._lock:
             shard = self._open.get(number)
             if shard is None:
-                shard = self._open[number] = _Shard(self._stored, *self._split.shard(number))
+                shard = self._open[number] = _Shard(self._stored, self._straight, *self._split.shard(number))
                 self._left[number] = self._waves
         return shard
 
@@ -104,8 +107,8 @@ class _Shards:
 class _Shard:
     """The rows that a read takes of one shard."""
 
-    def __init__(self, stored: StoredArray, coords: tuple[int, ...], plan: BoxPlan | PointRows) -> None:
-        self.stored, self.coords, self.plan = stored, coords, plan
+    def __init__(self, stored: StoredArray, straight: Any, coords: tuple[int, ...], plan: BoxPlan | PointRows) -> None:
+        self.stored, self.coords, self.plan, self.straight = stored, coords, plan, straight
         self.key = stored.keys([coords])[0]
         self._lock = threading.Lock()
         self._located: _Located | None = None
@@ -162,8 +165,9 @@ class _Shard:
         def fetch(rows: Sequence[int]) -> Encoded:
             if starts is None or sizes is None:
                 return nothing(len(rows))
-            limit = self.stored.inner_chain.encoded_limit
-            return fetch_ranges(self.stored.store, self.key, located.version, starts[rows], sizes[rows], limit, lane)
+            limit, found = self.stored.inner_chain.encoded_limit, (self.key, located.version, starts[rows], sizes[rows])
+            landed = None if self.straight is None else self.straight.ranges(*found, lane)
+            return fetch_ranges(self.stored.store, *found, limit, lane) if landed is None else landed
 
         def name(i: int) -> str:
             return f"{self.key}, inner chunk {wave.coords[i]}"
@@ -239,6 +243,11 @@ def _deliver(
             )
     else:
         deliver(chain, wave, name, fetch(rows), dest, stored.fill, lane, strict)
+
+
+def _straight(stored: StoredArray) -> Any:
+    """The way of files straight to the array's device (`fetch_to_gpu`), None where there is none."""
+    return None if stored.device.kind == "cpu" else import_module("gpuzarr.fetch_to_gpu").straight(stored)
 
 
 def _placer(device: Device) -> Any:

@@ -100,6 +100,7 @@ class FakeCupy(ModuleType):
             CUDARuntimeError=FakeError,
             getDeviceCount=self._count,
             memGetInfo=lambda: (1, 2),
+            getDeviceProperties=lambda number: {"name": f"Fake {number}".encode()},
             memcpyAsync=self._copy,
         )
         compiler = SimpleNamespace(CompileException=type("CompileException", (Exception,), {}))

@@ -7,6 +7,8 @@ import pickle
 import sys
 import threading
 from collections.abc import Callable
+from importlib.machinery import ModuleSpec
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -14,7 +16,8 @@ import pytest
 
 import gpuzarr as zarr
 from gpuzarr import devices
-from gpuzarr.devices import EmulatedDevice, get_device
+from gpuzarr.devices import EmulatedDevice, cuda, get_device, kvikio
+from gpuzarr.devices.gpu import GpuDevice
 from gpuzarr.errors import DeviceError, GpuError
 from gpuzarr.storage import MemoryStore
 from tests import fake_cupy
@@ -205,6 +208,20 @@ def test_several_gpus_by_name(fake: fake_cupy.FakeCupy) -> None:
     assert get_device("cuda") is get_device("cuda:0")
     with pytest.raises(GpuError, match="no device 'cuda:3': CUDA shows 3"):
         zarr.open_array(store, device="cuda:3")
+
+
+def test_kvikio_is_looked_for_once_per_process(fake: fake_cupy.FakeCupy, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cuda, "_kvikio", cuda._kvikio.__wrapped__)
+    device = get_device("cuda:2")
+    assert isinstance(device, GpuDevice)
+    assert device.card == "Fake 2"
+    monkeypatch.setitem(sys.modules, "kvikio", None)
+    assert kvikio.why_not(device) == "KvikIO is not installed: pip install 'gpuzarr[kvikio]'"
+    module = ModuleType("kvikio")
+    module.__spec__ = ModuleSpec("kvikio", None)
+    monkeypatch.setitem(sys.modules, "kvikio", module)
+    assert device.kvikio() is module
+    assert kvikio.why_not(device) is None
 
 
 def test_a_destination_on_another_gpu_is_refused(fake: fake_cupy.FakeCupy) -> None:

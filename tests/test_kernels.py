@@ -207,9 +207,9 @@ def test_without_a_compiler_there_is_no_library(monkeypatch: pytest.MonkeyPatch)
 
 def test_code_is_not_loaded_from_a_folder_that_others_write_to(new_library: Path) -> None:
     new_library.mkdir(mode=0o700)
-    assert kernels._cache_directory() == new_library
+    assert kernels.cache_directory() == new_library
     new_library.chmod(0o777)
-    assert kernels._cache_directory() != new_library
+    assert kernels.cache_directory() != new_library
 
 
 def test_the_folder_of_kernels_is_missed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -50,6 +50,9 @@ def _parser() -> argparse.ArgumentParser:
 
     command = commands.add_parser("doctor", help="say what is on this machine, what is missing, and what is used")
     command.add_argument("--json", action="store_true", help="print JSON")
+    command.add_argument(
+        "--retry", metavar="FOLDER", help="measure whether KvikIO or the host reads files there quicker to the GPU"
+    )
     command.set_defaults(run=_doctor)
 
     for name, run, text in (

@@ -6,16 +6,21 @@ import argparse
 import json
 import os
 import platform
+import sys
+import tempfile
 from collections.abc import Callable
+from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from typing import Any
+
+import numpy as np
 
 import gpuzarr
 from gpuzarr.codecs import BloscCodec, Crc32cCodec, GzipCodec, ZstdCodec
 from gpuzarr.codecs.engines import cpu, native
 from gpuzarr.codecs.engines.nvcomp import Nvcomp
-from gpuzarr.devices import get_device
+from gpuzarr.devices import get_device, kvikio
 from gpuzarr.devices.cuda import why_not
 from gpuzarr.errors import GpuError
 
@@ -29,7 +34,10 @@ CHAINS: dict[str, list[Any]] = {
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Print what was found; exit status 0."""
+    """Print what was found; exit status 0, or 1 where a trial that was asked for could not be made."""
+    if arguments.retry is not None and (reason := retry(arguments.retry)):
+        print(reason, file=sys.stderr)
+        return 1
     found = examine()
     if arguments.json:
         print(json.dumps(found, indent=2))
@@ -44,7 +52,34 @@ def run(arguments: argparse.Namespace) -> int:
 
 def examine() -> dict[str, dict[str, str]]:
     """What is here: section -> name -> finding."""
-    return {"machine": _machine(), "cpu": _cpu(), "gpu": _gpu(), "routes": _routes()}
+    found = {"machine": _machine(), "cpu": _cpu(), "gpu": _gpu(), "routes": _routes()}
+    trials = kvikio.choices()
+    return found | (
+        {"file reads to a GPU": {name: _quicker(taken) for name, taken in trials.items()}} if trials else {}
+    )
+
+
+def retry(folder: str, device: Any = None) -> str:
+    """Measure both ways of reading a file of that folder to the GPU, and keep what was found; why not, if not."""
+    try:
+        device = get_device("cuda") if device is None else device
+    except GpuError as error:
+        return str(error)
+    if reason := kvikio.why_not(device):
+        return reason
+    try:
+        with tempfile.NamedTemporaryFile(dir=folder, prefix=".gpuzarr-") as sample:
+            sample.write(np.random.default_rng(0).bytes(kvikio.SAMPLE))
+            sample.flush()
+            kvikio.retry(device, sample.name)
+    except (OSError, GpuError) as error:
+        return f"no trial in {folder}: {error}"
+    return ""
+
+
+def _quicker(taken: dict[str, float]) -> str:
+    way = "KvikIO" if taken["kvikio"] < taken["host"] else "the host, and one copy"
+    return f"{way} (KvikIO {taken['kvikio'] * 1000:.1f} ms, the host {taken['host'] * 1000:.1f} ms)"
 
 
 def _machine() -> dict[str, str]:
@@ -72,10 +107,21 @@ def _gpu() -> dict[str, str]:
         "cupy": _version("cupy-cuda13x", "cupy-cuda12x", "cupy"),
         "cuda": cuda,
         "nvcomp": _found(lambda: "library " + ".".join(map(str, Nvcomp().version))),
-        # Only looked for: importing it is safe, but using it hangs on some machines without a driver.
-        "kvikio": "installed, not used yet" if find_spec("kvikio") else "not installed, and not used yet",
+        "kvikio": _kvikio(usable=reason is None),
         "auto": get_device("auto").name,
     }
+
+
+def _kvikio(*, usable: bool) -> str:
+    """It is only looked for where CUDA does not work, since using it hangs on some machines without a driver."""
+    if not usable:
+        return f"{_version('kvikio-cu13', 'kvikio-cu12')}, and not used: CUDA does not work"
+    if reason := kvikio.why_not(get_device("cuda")):  # type: ignore[arg-type]
+        return reason
+    compat = import_module("kvikio.defaults").is_compat_mode_preferred()
+    way = "without GPUDirect Storage" if compat else "with GPUDirect Storage"
+    found = _version("kvikio-cu13", "kvikio-cu12")
+    return f"{found}, {way}; for uncompressed files, option gpu.file_reads: {kvikio.wanted()}"
 
 
 def _routes() -> dict[str, str]:

@@ -11,6 +11,8 @@ import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cache
+from importlib import import_module
+from importlib.util import find_spec
 from typing import Any
 
 import numpy as np
@@ -47,6 +49,11 @@ def why_not() -> str | None:
     except Exception as error:  # noqa: BLE001 # likewise
         return f"CuPy {cupy.__version__} finds no GPU that it can use: {error}"
     return f"CuPy {cupy.__version__} finds no GPU"
+
+
+@cache
+def _kvikio() -> Any:
+    return import_module("kvikio") if find_spec("kvikio") else None
 
 
 class CudaDevice(GpuDevice):
@@ -166,6 +173,15 @@ class CudaDevice(GpuDevice):
             done.synchronize()
 
     # ---- streams
+
+    def kvikio(self) -> Any:
+        """The module `kvikio`, which is imported now: CUDA works here. None where it is not installed."""
+        return _kvikio()
+
+    @property
+    def card(self) -> str:
+        """The GPU's name."""
+        return str(self._cupy.cuda.runtime.getDeviceProperties(self.number)["name"].decode())
 
     def _interfaced(self, value: Any) -> DeviceArray:
         return self._cupy.asarray(value)

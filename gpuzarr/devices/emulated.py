@@ -13,6 +13,7 @@ memory is full of 0xA5 then.
         wrong_size_rows={2},       # streams of each nvCOMP call that are said to have another size
         lose_context_after=10,     # after ten copies, launches and waits the device is lost
         streams="lazy",            # or "eager"
+        kvikio=module,             # what stands for KvikIO; None for none
         kernels="source",          # or "numpy": the NumPy equals; None for source where there is a compiler
     )
 """
@@ -60,9 +61,10 @@ class EmulatedDevice(GpuDevice):
         lose_context_after: int | None = None,
         streams: Literal["eager", "lazy"] = "eager",
         kernels: Literal["source", "numpy"] | None = None,
+        kvikio: Any = None,
     ) -> None:
         super().__init__()
-        self.lazy = streams == "lazy"
+        self.lazy, self._kvikio = streams == "lazy", kvikio
         self.number = next(self.numbers)
         self.xp = EmulatedModule(self)
         self.memory, self.fail_allocation_at, self.lose_context_after = memory, fail_allocation_at, lose_context_after
@@ -218,6 +220,15 @@ class EmulatedDevice(GpuDevice):
 
     # ---- streams
 
+    def kvikio(self) -> Any:
+        """What stands for KvikIO."""
+        return self._kvikio
+
+    @property
+    def card(self) -> str:
+        """It is none."""
+        return self.name
+
     def _interfaced(self, value: Any) -> EmulatedArray:
         """ValueError where the interface tells of memory that is not this device's."""
         found = np.asarray(SimpleNamespace(__array_interface__=value.__cuda_array_interface__, owner=value))
@@ -271,4 +282,6 @@ class EmulatedStream:
         """Do what is queued. The first error leaves the rest undone for good, as on a GPU."""
         pending, self._pending = self._pending, deque()
         while pending:
-            pending.popleft()[0]()
+            work, alive = pending.popleft()
+            work()
+            del alive  # and not before

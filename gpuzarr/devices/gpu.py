@@ -195,6 +195,15 @@ class GpuDevice(Device):
         """Give memory that nobody uses back to the driver."""
 
     @abstractmethod
+    def kvikio(self) -> Any:
+        """The module `kvikio`, None where it is not installed. Raises whatever importing it does."""
+
+    @property
+    @abstractmethod
+    def card(self) -> str:
+        """What the device is, by name."""
+
+    @abstractmethod
     def _interfaced(self, value: Any) -> DeviceArray:
         """The device array that a `__cuda_array_interface__` tells of."""
 

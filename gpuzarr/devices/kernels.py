@@ -139,7 +139,7 @@ def host_library() -> ctypes.CDLL | None:
         return None
     text = source(*sorted(set(files().values())))
     state = "\0".join((text, command, *FLAGS, platform.machine()))
-    path = _cache_directory() / f"kernels-{hashlib.sha256(state.encode()).hexdigest()[:32]}.so"
+    path = cache_directory() / f"kernels-{hashlib.sha256(state.encode()).hexdigest()[:32]}.so"
     if not path.exists():
         build_host_library(path, text, command)
     return ctypes.CDLL(str(path))
@@ -170,7 +170,7 @@ def _own_directory() -> tempfile.TemporaryDirectory[str]:
     return tempfile.TemporaryDirectory(prefix="gpuzarr-")
 
 
-def _cache_directory() -> Path:
+def cache_directory() -> Path:
     """A folder that only this user writes to: what is loaded from it is code."""
     base = os.environ.get("GPUZARR_CACHE_DIR") or os.environ.get("XDG_CACHE_HOME") or "~/.cache"
     place = Path(base).expanduser() / "gpuzarr"

@@ -116,6 +116,14 @@ class Pieces(NamedTuple):
     version: Hashable  # identity of the object's state (ETag, inode + size + mtime); None where there is none
 
 
+class OpenFile(NamedTuple):
+    """An object that is a local file, held open."""
+
+    descriptor: int
+    path: str
+    size: int  # bytes
+
+
 class Leftover(NamedTuple):
     """A file or directory that is no object, and is hidden from listings."""
 
@@ -132,6 +140,7 @@ class Store(ABC):
     supports_writes: bool = True
     supports_deletes: bool = True
     supports_listing: bool = True
+    has_files: bool = False  # objects are local files, which `steady` opens
     deletes_at_once: bool = False  # `delete_prefix` removes everything in one step, as readers see it
     reads_into: bool = False  # `read_into` reads straight into the room it is given, without a copy of its own
     scatters: bool = False  # `get_ranges` takes several buffers for one span

@@ -14,11 +14,13 @@ import errno
 import os
 import stat
 from collections.abc import Hashable, Iterator, Sequence
+from contextlib import contextmanager
 from time import time_ns
 
 from gpuzarr.errors import ObjectChangedError, ShortReadError, StoreReadError
 from gpuzarr.storage.contract import (
     Buffer,
+    OpenFile,
     Pieces,
     Span,
     byte_view,
@@ -72,6 +74,7 @@ class LocalStore(WritableDirectory):
     """
 
     reads_into = True
+    has_files = True
     scatters = True
     coalesce_gap = 16 << 10
 
@@ -266,6 +269,35 @@ class LocalStore(WritableDirectory):
             return None
         finally:
             os.close(descriptor)
+
+    @contextmanager
+    def steady(self, key: str, version: Hashable = None) -> Iterator[OpenFile | None]:
+        """The object's file, held open, for libraries that read files on their own; None where it is absent.
+        ObjectChangedError where it is not in the state `version`."""
+        path = f"{self._root}/{validate_key(key)}"
+        opened = self._opened(path, key)
+        if opened is None:
+            yield None
+            return
+        descriptor, state = opened
+        try:
+            if version is not None and version != (state.st_ino, state.st_size, state.st_mtime_ns):
+                raise ObjectChangedError(f"{key!r} in {self} was replaced between two reads that must agree")
+            yield OpenFile(descriptor, path, state.st_size)
+        finally:
+            os.close(descriptor)
+
+    def _opened(self, path: str, key: str) -> tuple[int, os.stat_result] | None:
+        """A file's descriptor and state; None where it is absent."""
+        descriptor = None
+        try:
+            descriptor = os.open(path, _READ)
+            return descriptor, self._state(descriptor, key)
+        except OSError as error:
+            if descriptor is not None:
+                os.close(descriptor)
+            self._raise_unless_absent(key, error)
+            return None
 
     def _read_range(self, descriptor: int, key: str, start: int, rooms: builtins.list[memoryview]) -> None:
         """Fill the rooms, one after another, with what the file has from `start` on."""

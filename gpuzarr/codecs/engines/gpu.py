@@ -88,6 +88,11 @@ class GpuEngine:
         self.stride = -(-largest // 256) * 256
 
     @property
+    def verbatim(self) -> bool:
+        """Whether encoded chunks are the elements as they lie in memory, and nothing need look at them first."""
+        return not self.why and self.format == "plain" and not self.steps and not self.checks
+
+    @property
     def route(self) -> list[RouteStep]:
         """Where each codec decodes, outermost first."""
         names = [codec.name for codec in reversed(self.chain.codecs)]
