@@ -61,7 +61,7 @@ def _read_chunks(stored: StoredArray, selection: Selection, dest: np.ndarray[Any
 
         _deliver(stored, stored.chain, wave, keys.__getitem__, fetch, dest, lane)
 
-    stored.device.run(one_wave, ceil(plan.size / rows))
+    stored.device.run(one_wave, ceil(plan.size / rows), stored.lanes(rows))
 
 
 def _read_shards(stored: StoredArray, selection: Selection, dest: np.ndarray[Any, Any]) -> None:
@@ -75,7 +75,7 @@ def _read_shards(stored: StoredArray, selection: Selection, dest: np.ndarray[Any
         shards.take(number).read(part * rows, rows, dest, lane)
         shards.done(number)
 
-    stored.device.run(one_wave, split.size * waves)
+    stored.device.run(one_wave, split.size * waves, stored.lanes(rows))
 
 
 class _Shards:

@@ -18,6 +18,7 @@ from gpuzarr.metadata.model import ArrayMetadata
 from gpuzarr.options import config
 from gpuzarr.storage.contract import Store
 
+AHEAD_BYTES = 128 << 20  # decoded bytes of waves beyond the device's own lanes, where a store is waited for
 GUESSED_ITEM = 32  # bytes of an element of variable length, for sizing waves
 
 
@@ -87,16 +88,28 @@ class StoredArray:
         """Parts of one wave, where there are so many in all: chunks, or inner chunks of shards."""
         if parts <= 1:  # as is the most frequent read
             return 1
-        spec = self.largest_chain.spec if self.sharding is None else self.inner_chain.spec
-        itemsize = spec.data_type.itemsize
-        chunk = max(1, spec.size * (GUESSED_ITEM if itemsize is None else itemsize))
-        device = self.device
+        chunk, device = self.part_bytes, self.device
         fair = max(parts // (2 * device.lanes), device.least_wave_bytes // chunk)  # so that all lanes get some
         rows = max(1, min(fair, device.wave_bytes // chunk))
         if self.sharding is None:
             return rows
         # Where inner chunks lie in Morton order, so many neighbours make up a box, which is quickly placed.
         return 1 << (rows.bit_length() - 1)
+
+    @cached_property
+    def part_bytes(self) -> int:
+        """Bytes of a part, decoded; at least one."""
+        spec = self.largest_chain.spec if self.sharding is None else self.inner_chain.spec
+        itemsize = spec.data_type.itemsize
+        return max(1, spec.size * (GUESSED_ITEM if itemsize is None else itemsize))
+
+    def lanes(self, rows: int) -> int:
+        """Waves of so many parts that keep a store busy which waits for a network: while some wait, others decode.
+        0 where the store waits for nothing."""
+        if not self.store.in_flight:
+            return 0
+        requests = rows if self.sharding is None else 1  # of a wave: neighbours in a shard are read together
+        return max(1, min(self.store.in_flight // requests, AHEAD_BYTES // (rows * self.part_bytes)))
 
     @cached_property
     def ceiling(self) -> int:

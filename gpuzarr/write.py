@@ -49,7 +49,7 @@ def _write_chunks(stored: StoredArray, selection: Selection, source: np.ndarray[
         finally:  # of a wave that fails in the middle, some chunks were put
             _forget(stored, wave)
 
-    get_device("cpu").run(one_wave, ceil(plan.size / rows))
+    get_device("cpu").run(one_wave, ceil(plan.size / rows), stored.lanes(rows))
 
 
 def _write_wave(stored: StoredArray, wave: Wave, source: np.ndarray[Any, Any], lane: Lane) -> None:
@@ -189,7 +189,7 @@ def _write_shards(stored: StoredArray, selection: Selection, source: np.ndarray[
         stored.shard_indexes.pop(key, None)
         _forget(stored, wave)
 
-    get_device("cpu").run(one_shard, split.size)
+    get_device("cpu").run(one_shard, split.size, stored.lanes(split.largest))
 
 
 def _inside(stored: StoredArray, coords: tuple[int, ...]) -> int:

@@ -69,8 +69,9 @@ class Device(ABC):
         another device, and with `writable` for memory that may only be read."""
 
     @abstractmethod
-    def run(self, task: Callable[[int, Lane], None], count: int) -> None:
+    def run(self, task: Callable[[int, Lane], None], count: int, lanes: int = 0) -> None:
         """Call `task(i, lane)` for every i below `count`, several at a time, each on a lane of its own.
 
+        `lanes`: how many it should at least be, where tasks mostly wait; a device may have its own bound.
         The first exception stops the rest and is raised. May be called from a task.
         """

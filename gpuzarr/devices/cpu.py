@@ -58,11 +58,11 @@ class HostLane(Lane):
             self._key = (shape, dtype)
         return self._chunk, self._chunk_address
 
-    def trim(self) -> None:
-        """Let go of large scratch."""
-        if self._room.size > self.KEEP:
+    def trim(self, kept: int = KEEP) -> None:
+        """Let go of scratch of more than `kept` bytes."""
+        if self._room.size > kept:
             self._room = np.empty(0, np.uint8)
-        if self._chunk.nbytes > self.KEEP:
+        if self._chunk.nbytes > kept:
             self._chunk, self._key = np.empty(0, np.uint8), ()
 
 
@@ -117,7 +117,7 @@ class CpuDevice(Device):
             lane = self._local.lane = HostLane()
         return lane
 
-    def run(self, task: Callable[[int, Lane], None], count: int) -> None:
+    def run(self, task: Callable[[int, Lane], None], count: int, lanes: int = 0) -> None:
         """Walk the tasks on the calling thread and, where there are several, on the pool beside it.
 
         The caller always takes part, so a task may itself call `run` without waiting for a busy pool.
@@ -128,6 +128,8 @@ class CpuDevice(Device):
             lane.trim()
             return
         numbers, failed = counter(), threading.Event()
+        lanes = max(lanes, self.lanes)
+        kept = HostLane.KEEP * self.lanes // lanes
 
         def walk() -> None:
             lane = self.lane()
@@ -138,6 +140,6 @@ class CpuDevice(Device):
                 failed.set()
                 raise
             finally:
-                lane.trim()
+                lane.trim(kept)
 
-        self._crew.walk(walk, min(self.lanes, count), self.lanes)
+        self._crew.walk(walk, min(lanes, count), lanes)

@@ -298,9 +298,11 @@ class GpuDevice(Device):
             self._lost = f"device {self.name!r} is lost for this process, start a new one: {cause}"
         return GpuContextLostError(self._lost)
 
-    def run(self, task: Callable[[int, Lane], None], count: int) -> None:
-        """Walk the tasks on up to `lanes` lanes. They see all that the caller has queued on its current stream, and
-        all that they queued is done when this returns. The first exception stops the rest and is raised."""
+    def run(self, task: Callable[[int, Lane], None], count: int, lanes: int = 0) -> None:
+        """Walk the tasks on up to `self.lanes` lanes: waves are large, and need no more to keep a store busy.
+
+        They see all that the caller has queued on its current stream, and all that they queued is done when this
+        returns. The first exception stops the rest and is raised."""
         self.check()
         numbers, failed = counter(), threading.Event()
         with self._here():

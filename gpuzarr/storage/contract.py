@@ -145,6 +145,7 @@ class Store(ABC):
     reads_into: bool = False  # `read_into` reads straight into the room it is given, without a copy of its own
     scatters: bool = False  # `get_ranges` takes several buffers for one span
     coalesce_gap: int = 1 << 20  # bytes that are cheaper to read over than to ask for again
+    in_flight: int = 0  # requests that are worth having under way; 0 where nothing is waited for
     swaps: bool = False  # `update` compares and swaps, so that it needs no lock between processes; it never deletes
 
     def __init__(self, *, read_only: bool = False) -> None:

@@ -110,7 +110,7 @@ class RemoteStore(Store):
         return self.client.swaps
 
     @property
-    def in_flight(self) -> int:
+    def in_flight(self) -> int:  # type: ignore[override]
         """Requests that are worth having under way."""
         return min(self.concurrency, self.client.in_flight or self.concurrency)
 

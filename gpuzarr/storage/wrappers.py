@@ -30,6 +30,7 @@ class WrapperStore(Store):
         self.scatters = store.scatters
         self.coalesce_gap = store.coalesce_gap
         self.swaps = store.swaps
+        self.in_flight = store.in_flight
 
     def __str__(self) -> str:
         return str(self._store)

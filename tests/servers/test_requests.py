@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from time import monotonic
 from typing import Any
 from uuid import uuid4
 
@@ -90,8 +91,6 @@ def test_requests_of_a_call_run_together(store: Store, proxy: Proxy) -> None:
     keys = [f"k{i}" for i in range(20)]
     store.set_many((key, key.encode()) for key in keys)
     proxy.latency = 0.2
-    from time import monotonic
-
     start = monotonic()
     assert [bytes(value) for value in store.get_many(keys)] == [key.encode() for key in keys]
     assert monotonic() - start < 2.0  # one after the other would take four seconds
@@ -205,3 +204,23 @@ def test_partial_writes_without_a_swap_are_refused(web: Web) -> None:
     assert array[0] == 0
     with pytest.raises(ArrayNotFoundError):
         gpuzarr.open_array(f"{web.url}/elsewhere", mode="r")
+
+
+@pytest.mark.parametrize("shards", [None, (24, 1024)])
+def test_waves_read_ahead_while_others_wait(s3_proxy: Proxy, shards: Any) -> None:
+    s3_proxy.reset()
+    store = FsspecStore.from_url(f"s3://data/{uuid4().hex}", s3_options(s3_proxy))
+    array = gpuzarr.create_array(
+        store, name="small", shape=(48, 1024), chunks=(1, 1024), shards=shards, dtype="<f8"
+    )
+    wide = gpuzarr.create_array(store, name="wide", shape=(24, 1 << 17), chunks=(1, 1 << 17), dtype="<f8")
+    array[:] = 1.0
+    wide[:] = 2.0  # a wave a chunk
+    s3_proxy.latency = 0.25
+    start = monotonic()
+    assert (wide[:] == 2.0).all()
+    assert monotonic() - start < 2.5  # two at a time would take three seconds
+    start = monotonic()
+    assert (array[:] == 1.0).all()
+    assert monotonic() - start < 2.5
+    s3_proxy.reset()
