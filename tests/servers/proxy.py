@@ -65,11 +65,12 @@ class Proxy:
         self.latency = 0.0  # seconds before an answer
         self.choose: Callable[[Request], str | None] = never
         self.requests: list[tuple[Request, str | None]] = []
+        self.active = self.most = 0  # requests under way: now, and at most so far
         self.tasks: set[asyncio.Task[None]] = set()
 
     def reset(self) -> None:
         """Count from zero, without faults."""
-        self.requests, self.choose, self.latency = [], never, 0.0
+        self.requests, self.choose, self.latency, self.most = [], never, 0.0, 0
 
     def asked(self, method: str = "GET") -> list[Request]:
         """The requests of this method so far."""
@@ -82,8 +83,13 @@ class Proxy:
         self.tasks.add(task)
         try:
             while (message := await _read(reader, writer)) is not None:
-                if not await self._one(message, reader, writer):
-                    break
+                self.active += 1
+                self.most = max(self.most, self.active)
+                try:
+                    if not await self._one(message, reader, writer):
+                        break
+                finally:
+                    self.active -= 1
         except (ConnectionError, asyncio.IncompleteReadError, asyncio.CancelledError):
             pass
         finally:
