@@ -44,7 +44,7 @@ class FsspecStore(RemoteStore):
         concurrency: int | None = None,
     ) -> None:
         super().__init__(read_only=read_only, timeout=timeout, retries=retries, concurrency=concurrency)
-        self._fs = _blocking(fs)
+        self._fs = _wide(_blocking(fs), self.concurrency)
         self._web = _class_of(self._fs) == ("fsspec.implementations.http", "HTTPFileSystem")
         self.path: str = _clean_url(path) if self._web else self._fs._strip_protocol(path).rstrip("/")
         self.allowed_exceptions = allowed_exceptions
@@ -209,6 +209,14 @@ def _blocking(fs: Any) -> Any:
     if getattr(fs, "asynchronous", False):
         return type(fs)(*fs.storage_args, **{**fs.storage_options, "asynchronous": False})
     return fs
+
+
+def _wide(fs: Any, connections: int) -> Any:
+    """The filesystem, or for S3 its twin with as many connections; unless its user said how many, there are ten."""
+    if _class_of(fs) != ("s3fs.core", "S3FileSystem") or "max_pool_connections" in fs.config_kwargs:
+        return fs
+    settings = {**fs.config_kwargs, "max_pool_connections": connections}
+    return type(fs)(*fs.storage_args, **{**fs.storage_options, "config_kwargs": settings})
 
 
 def _again(fs: Any) -> Any:
