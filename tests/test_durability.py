@@ -407,7 +407,7 @@ def calls(monkeypatch: Any) -> list[str]:
 BOTH = ["file", "directory"]
 WAITS: dict[str, list[list[str]]] = {  # by making an array, writing two chunks, appending one, closing
     "rename": [["file"], [], ["file"], []],
-    "batch": [["file"], [], ["sweep", "file"], ["sweep"]],
+    "batch": [BOTH, [], ["sweep", *BOTH], ["sweep"]],
     "fsync": [["directory", *BOTH], ["directory", *BOTH * 2], BOTH * 2, []],
 }
 

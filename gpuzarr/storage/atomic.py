@@ -170,9 +170,10 @@ def replace_file(directory: int, name: str, value: memoryview, *, sync: bool, sy
         sync_directory(directory)
 
 
-def replace_directory(directory: int, new: str, name: str) -> None:
+def replace_directory(directory: int, new: str, name: str, *, sync: bool) -> None:
     """Put the directory `new` at `name`, in one step where the file system can exchange names; what was at `name` is
-    removed. All or nothing but for the removal: what is left of that is hidden."""
+    removed. All or nothing but for the removal: what is left of that is hidden. `sync` makes the names durable before
+    anything is removed."""
     if exchange(directory, new, name):
         old = new
     else:  # two steps, undone where the second one fails
@@ -183,6 +184,8 @@ def replace_directory(directory: int, new: str, name: str) -> None:
         except BaseException:
             os.rename(old, name, src_dir_fd=directory, dst_dir_fd=directory)
             raise
+    if sync:
+        sync_directory(directory)
     remove_hidden(directory, old)
 
 

@@ -6,7 +6,7 @@ import os
 import stat
 from typing import Self
 
-from gpuzarr.storage.atomic import open_directory, remove_hidden, replace_directory, sync_directory, temporary_name
+from gpuzarr.storage.atomic import open_directory, remove_hidden, replace_directory, temporary_name
 
 
 class Beside:
@@ -57,9 +57,7 @@ class Beside:
 
     def take_place(self, *, sync: bool) -> None:
         """Swap the directories and remove the old one."""
-        replace_directory(self._directory, self._temporary, self._name)
-        if sync:
-            sync_directory(self._directory)
+        replace_directory(self._directory, self._temporary, self._name, sync=sync)
 
     def __exit__(self, *exc: object) -> None:
         try:

@@ -65,8 +65,10 @@ class LocalStore(WritableDirectory):
 
     - "rename" (the default): for the bytes of metadata documents only. Safe against the death of the process; a loss
       of power may cost the chunks of the last seconds, which are then found damaged, or absent.
-    - "batch": as "rename", and before a metadata document is put, and at `flush` and `close`, for everything that was
-      written before, in one sweep. Whatever was written before one of these is safe against the loss of power.
+    - "batch": for metadata documents and their names, and for the bytes of objects that take the place of others; and
+      before a document is put, and at `flush` and `close`, for everything that was written before, in one sweep.
+      Whatever was written before one of these is safe against the loss of power; an object that is newer and had no
+      predecessor may be found damaged.
     - "fsync": for every file and its name. What was written is safe when the write returns.
 
     `locking`: "files" (the default) keeps partial writes and changes of metadata apart between processes, by lock

@@ -74,20 +74,19 @@ class WritableDirectory(Store):
 
     def set_many(self, items: Iterable[tuple[str, Buffer]]) -> None:
         # Neighbours mostly lie in one directory, which is then opened only once.
-        sync_name = self.durability == "fsync"
         directory, opened = -1, None
         key = ""
         try:
             for key, value in items:
                 self.check_writable(key)
                 parent, _, name = validate_key(key).rpartition("/")
-                sync = sync_name or self._waits(name)
                 if parent != opened:
                     if opened is not None:
                         opened = None
                         os.close(directory)
                     directory = self._open_parent(parent, create=True)
                     opened = parent
+                sync, sync_name = self._waits(directory, name)
                 replace_file(directory, name, byte_view(value), sync=sync, sync_name=sync_name)
         except OSError as error:
             self._fail(StoreWriteError, "write", key, error)
@@ -95,24 +94,28 @@ class WritableDirectory(Store):
             if opened is not None:
                 os.close(directory)
 
-    def _waits(self, name: str) -> bool:
-        """Whether the bytes of a file of this name are waited for, by another rule than "fsync". A document says
-        that what lies under it is there, so a sweep comes first."""
+    def _waits(self, directory: int, name: str) -> tuple[bool, bool]:
+        """Whether the bytes of a new file are waited for, and whether its name is.
+
+        With "batch", a document says that what lies under it is there, and that what it does not speak of is not: so
+        a sweep comes before it, and what is done after it (a shrink deletes) finds its name on the disk. What takes
+        the place of something is waited for too, or a loss of power could cost both.
+        """
         document = name in DOCUMENTS
-        if self.durability == "batch":
-            if document:
-                self.flush()
-            self._unswept = True
-        return document
+        if self.durability != "batch":
+            return document or self.durability == "fsync", self.durability == "fsync"
+        if document:
+            self.flush()
+        self._unswept = True
+        return document or _is_there(directory, name), document
 
     def set_if_absent(self, key: str, value: Buffer) -> bool:
         self.check_writable(key)
         parent, _, name = validate_key(key).rpartition("/")
         try:
-            sync_name = self.durability == "fsync"
-            sync = sync_name or self._waits(name)
             directory = self._open_parent(parent, create=True)
             try:
+                sync, sync_name = self._waits(directory, name)
                 return create_file(directory, name, byte_view(value), sync=sync, sync_name=sync_name)
             finally:
                 os.close(directory)
@@ -169,7 +172,8 @@ class WritableDirectory(Store):
         if stat.S_ISDIR(mode):
             grave = temporary_name()  # hidden in one step, so that nobody sees half of the tree
             os.rename(name, grave, src_dir_fd=directory, dst_dir_fd=directory)
-            self._note_removal(directory)
+            if self.durability != "rename":  # or what is in it could be gone, and it still be there
+                sync_directory(directory)
             remove_hidden(directory, grave)
         elif files or stat.S_ISLNK(mode):
             os.unlink(name, dir_fd=directory)
@@ -193,11 +197,11 @@ class WritableDirectory(Store):
             yield self, prefix
             return
         with beside:
-            yield type(self)(beside.path, durability=self.durability, locking=self.locking), ""
-            if self.durability == "batch":
-                self.flush()
+            staged = type(self)(beside.path, durability=self.durability, locking=self.locking)
+            yield staged, ""
+            staged.flush()
             try:
-                beside.take_place(sync=self.durability == "fsync")
+                beside.take_place(sync=self.durability != "rename")
             except OSError as error:
                 self._fail(StoreWriteError, "replace", prefix, error)
             self._unswept = True
@@ -286,3 +290,11 @@ class WritableDirectory(Store):
 def _documents_first(names: list[str]) -> list[str]:
     """So that no node is found of which a part is gone."""
     return sorted(names, key=lambda name: name not in DOCUMENTS)
+
+
+def _is_there(directory: int, name: str) -> bool:
+    try:
+        os.stat(name, dir_fd=directory, follow_symlinks=False)
+    except FileNotFoundError:
+        return False
+    return True

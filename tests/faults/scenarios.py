@@ -44,18 +44,27 @@ def state(root: Path) -> dict[str, Any]:
     """Everything a reader finds: nodes by path, with their attributes, shapes and values."""
     if root.suffix == ".zip" and not root.exists():
         return {}
-    found: dict[str, Any] = {}
     with opened(root) as store:
-        keys = sorted(store.list())
-        documents = ("zarr.json", ".zarray", ".zgroup")
-        for path in sorted({key.rpartition("/")[0] for key in keys if key.rpartition("/")[2] in documents}):
-            node = gpuzarr.open(store, mode="r", path=path, use_consolidated=False)
-            if isinstance(node, gpuzarr.Group):
-                consolidated = gpuzarr.open_group(store, mode="r", path=path).metadata.consolidated
-                found[path] = (dict(node.attrs), consolidated is not None and sorted(consolidated))
-            else:
-                found[path] = (dict(node.attrs), node.shape, node[...])
+        return state_of(store)
+
+
+def state_of(store: Store) -> dict[str, Any]:
+    """`state` of a store."""
+    found: dict[str, Any] = {}
+    for path in paths_of(store):
+        node = gpuzarr.open(store, mode="r", path=path, use_consolidated=False)
+        if isinstance(node, gpuzarr.Group):
+            consolidated = gpuzarr.open_group(store, mode="r", path=path).metadata.consolidated
+            found[path] = (dict(node.attrs), consolidated is not None and sorted(consolidated))
+        else:
+            found[path] = (dict(node.attrs), node.shape, node[...])
     return found
+
+
+def paths_of(store: Store) -> list[str]:
+    """Where there are nodes."""
+    documents = ("zarr.json", ".zarray", ".zgroup")
+    return sorted({key.rpartition("/")[0] for key in store.list() if key.rpartition("/")[2] in documents})
 
 
 def same(one: dict[str, Any], other: dict[str, Any]) -> bool:
