@@ -44,7 +44,7 @@ def deliver(
     lands_here = dest.dtype == dtype
     decode, decode_at = chain.decode, chain.decode_addresses
     room, base, array = encoded.room, encoded.base, np.ndarray
-    if through:
+    if through and any(source is not None for source in encoded.sources):  # an absent chunk may be of any size
         scratch, scratch_at = lane.scratch(shape, dtype)
     i = -1
     try:

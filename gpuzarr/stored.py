@@ -8,6 +8,8 @@ from functools import cached_property
 from importlib import import_module
 from typing import Any
 
+import numpy as np
+
 from gpuzarr.cache import ChunkCache
 from gpuzarr.codecs.chain import CodecChain
 from gpuzarr.codecs.sharding_indexed import ShardingCodec
@@ -71,8 +73,14 @@ class StoredArray:
 
     @cached_property
     def fill(self) -> Any:
-        """What a chunk that is not there is full of."""
-        return self.metadata.fill_or_default
+        """What a chunk that is not there is full of; a list, which objects may be, in an array without axes, or it
+        would be spread over the elements."""
+        fill = self.metadata.fill_or_default
+        if not isinstance(fill, list):
+            return fill
+        one = np.empty((), object)
+        one[()] = fill
+        return one
 
     @cached_property
     def key_base(self) -> str:

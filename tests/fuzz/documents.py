@@ -31,7 +31,7 @@ ARRAYS_V3: list[dict[str, Any]] = [
         "level": 3, "checksum": True}}, {"name": "crc32c"}]},
     V3 | {"data_type": "complex64", "fill_value": ["Infinity", "0x7fc00000"], "shape": [0]},
     V3 | {"shape": [4, 6, 8], "chunk_grid": {"name": "regular", "configuration": {"chunk_shape": [2, 3, 4]}},
-          "codecs": [{"name": "transpose", "configuration": {"order": [2, 0, 1]}}, sharding([1, 3, 2])]},
+          "codecs": [{"name": "transpose", "configuration": {"order": [2, 0, 1]}}, sharding([2, 1, 3])]},
     V3 | {"codecs": [{"name": "transpose", "configuration": {"order": [0]}}, *PLAIN, {
         "name": "blosc", "configuration": {"typesize": 4, "cname": "lz4", "clevel": 5, "shuffle": "bitshuffle",
                                            "blocksize": 0}}]},

@@ -124,6 +124,10 @@ CASES: list[Case] = [
      GpuzarrError, one),
     # one huge chunk
     ("huge chunk, absent", chunked([2**40], shape=[2**40]), [0], one),
+    ("huge compressed chunk, absent", chunked([2**63 - 1], codecs=[*PLAIN, GZIP]), FILL),
+    ("huge compressed chunk, absent", chunked([2**31], codecs=[*PLAIN, {"name": "zstd", "configuration": {
+        "level": 0, "checksum": False}}, {"name": "crc32c"}]), FILL),
+    ("huge inner chunk, absent", chunked([2**40], codecs=[sharding([2**39], codecs=[*PLAIN, GZIP])]), FILL),
     ("huge chunk, present", chunked([2**40], shape=[2**40], codecs=[*PLAIN, GZIP]) | {"c/0": b"\x1f\x8b"}, LimitError,
      one),
     ("huge plain chunk, cut", chunked([2**40], shape=[2**40]) | {"c/0": b"1234"}, GpuzarrError, one),
@@ -276,3 +280,14 @@ def test_writing_to_what_is_too_large_to_be_held(what: str) -> None:
         with bounded(), pytest.raises(LimitError, match="max_chunk_bytes"):
             a[selection] = 7
     assert list(objects) == ["zarr.json"]
+
+
+@pytest.mark.parametrize("fill", [[], [1, 1], [[1], [2]]])
+def test_a_fill_value_that_is_a_list_is_one_element(fill: list[Any]) -> None:
+    objects: dict[str, Any] = dict(v2(dtype="|O", fill_value=fill, filters=[{"id": "json2"}]))
+    a = gpuzarr.open_array(objects, mode="r+")
+    assert a[...].tolist() == [fill] * 4
+    a[0] = "x"
+    a.resize((3,))
+    a.resize((4,))
+    assert a[...].tolist() == ["x", fill, fill, fill]

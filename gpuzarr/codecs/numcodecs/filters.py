@@ -22,6 +22,12 @@ class Filter(Numcodec, ArrayArrayCodec):
 
     before: ClassVar[str | None] = "dtype"
     after: ClassVar[str | None] = None
+    numbers: ClassVar[tuple[str, ...]] = ()  # what else the configuration has
+
+    def check(self) -> None:
+        known = {self.before, self.after, *self.numbers}
+        if unknown := sorted(set(self.config) - known):
+            raise MetadataError(f"codec {self.name!r}: unknown configuration {unknown}")
 
     def evolve(self, spec: ChunkSpec) -> Self:
         if self.before is None:
@@ -84,18 +90,19 @@ class FixedScaleOffset(Filter):
     """round((x - offset) * scale); `offset`, `scale`, `dtype`, and `astype` for the result."""
 
     codec_id, name, after = "fixedscaleoffset", PREFIX + "fixedscaleoffset", "astype"
+    numbers = ("offset", "scale")
 
 
 class Quantize(Filter):
     """Floats rounded to so many decimal `digits`; `dtype`, `astype`."""
 
-    codec_id, name, after = "quantize", PREFIX + "quantize", "astype"
+    codec_id, name, after, numbers = "quantize", PREFIX + "quantize", "astype", ("digits",)
 
 
 class BitRound(Filter):
     """Floats with so many bits of their mantissa kept; `keepbits`."""
 
-    codec_id, name, before = "bitround", PREFIX + "bitround", None
+    codec_id, name, before, numbers = "bitround", PREFIX + "bitround", None, ("keepbits",)
 
 
 class AsType(Filter):
@@ -104,6 +111,7 @@ class AsType(Filter):
     codec_id, name, before, after = "astype", PREFIX + "astype", "decode_dtype", "encode_dtype"
 
     def check(self) -> None:
+        super().check()
         if "encode_dtype" not in self.config:
             raise MetadataError(f"codec {self.name!r} needs encode_dtype")
 
