@@ -16,6 +16,7 @@ from typing import Any, TypeVar
 from gpuzarr.attributes import Change
 from gpuzarr.errors import ConflictError, ContainsArrayError, ContainsGroupError, ContainsNodeError
 from gpuzarr.metadata.consolidated import build
+from gpuzarr.metadata.documents import MAX_DOCUMENT_BYTES
 from gpuzarr.metadata.model import ArrayMetadata, GroupMetadata, Node
 from gpuzarr.nodes import (
     NODE_DOCUMENTS,
@@ -88,7 +89,7 @@ def _swap(store: Store, key: str, seen: Buffer | None, new: bytes) -> None:
             raise ConflictError(f"{key!r} in {store} was changed by another writer at this moment; nothing was written")
         return new
 
-    store.update(key, change)
+    store.update(key, change, limit=MAX_DOCUMENT_BYTES)
 
 
 def change_attributes(store: Store, path: str, known: N, change: Change, **waiting: Any) -> N:

@@ -22,6 +22,7 @@ from gpuzarr.codecs.chain import CodecChain
 from gpuzarr.codecs.sharding_indexed import LOST, ShardingCodec
 from gpuzarr.devices import Lane, get_device
 from gpuzarr.errors import CorruptChunkError, CorruptShardError
+from gpuzarr.fetch import most_encoded
 from gpuzarr.plan import BoxPlan, PointRows, Wave, plan_chunks, plan_shards
 from gpuzarr.selection import Selection
 from gpuzarr.shards import inner_counts, linear, parse
@@ -115,7 +116,8 @@ def keeps_empty(stored: StoredArray) -> bool:
 def update(stored: StoredArray, key: str, change: Callable[[Any], Any]) -> None:
     """Put what `change` makes of the object, with no other partial write of this key meanwhile."""
     with nullcontext() if stored.synchronizer is None else stored.synchronizer[key]:
-        stored.store.update(key, change, timeout=stored.lock_timeout)
+        limit = most_encoded(stored.largest_chain.encoded_limit)
+        stored.store.update(key, change, timeout=stored.lock_timeout, limit=limit)
 
 
 def gather(

@@ -259,16 +259,23 @@ class Store(ABC):
         for key in list(self.list(prefix)):
             self.delete(key)
 
-    def update(self, key: str, change: Callable[[Buffer | None], Buffer | None], *, timeout: float = 60.0) -> None:
+    def update(
+        self,
+        key: str,
+        change: Callable[[Buffer | None], Buffer | None],
+        *,
+        timeout: float = 60.0,
+        limit: int | None = None,
+    ) -> None:
         """Put what `change` makes of the object (None for an absent one), with no other update of it in between.
 
         Where `change` gives None, the object is deleted; a store that `swaps` may call it repeatedly and is not to be
-        given None, since few services delete under a condition. LockTimeoutError after `timeout` seconds;
-        ConflictError where others are quicker again and again; StoreWriteError where the store cannot keep writers in
-        other processes apart.
+        given None, since few services delete under a condition. LimitError where the object has more than `limit`
+        bytes; LockTimeoutError after `timeout` seconds; ConflictError where others are quicker again and again;
+        StoreWriteError where the store cannot keep writers in other processes apart.
         """
         with self.lock(key, timeout=timeout):
-            value = change(self.get(key))
+            value = change(self.get(key, limit=limit))
             if value is None:
                 self.delete(key)
             else:

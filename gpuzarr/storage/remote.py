@@ -312,19 +312,26 @@ class RemoteStore(Store):
         while batch := builtins.list(islice(keys, self.in_flight)):
             self._run(*[partial(self._delete, key) for key in batch])
 
-    def update(self, key: str, change: Callable[[Buffer | None], Buffer | None], *, timeout: float = 60.0) -> None:
+    def update(
+        self,
+        key: str,
+        change: Callable[[Buffer | None], Buffer | None],
+        *,
+        timeout: float = 60.0,
+        limit: int | None = None,
+    ) -> None:
         """As the contract says, by compare and swap. StoreWriteError where the service has none and other processes
         may write, too, unless the option `array.unguarded_partial_writes` allows it."""
         self.check_writable(validate_key(key))
         if not self.client.swaps:
             if not self.client.private and not config.get("array.unguarded_partial_writes"):
                 raise self._unguarded(key)
-            super().update(key, change, timeout=timeout)
+            super().update(key, change, timeout=timeout, limit=limit)
             return
         # The threads of this process would only spoil one another's swaps. (Who calls may hold `lock` already.)
         with thread_lock((self._identity(), "update", key), timeout):
             for _ in range(_SWAPS):
-                old = self._run(partial(self._read, key))[0]
+                old = self._run(partial(self._read, key, limit=limit))[0]
                 if old is not None and old.version is None:
                     raise self._unguarded(key)
                 value = change(None if old is None else old.data)

@@ -100,12 +100,19 @@ class WrapperStore(Store):
         self.check_writable(prefix)
         self._store.delete_prefix(prefix)
 
-    def update(self, key: str, change: Callable[[Buffer | None], Buffer | None], *, timeout: float = 60.0) -> None:
+    def update(
+        self,
+        key: str,
+        change: Callable[[Buffer | None], Buffer | None],
+        *,
+        timeout: float = 60.0,
+        limit: int | None = None,
+    ) -> None:
         self.check_writable(key)
         if self.swaps:
-            self._store.update(key, change, timeout=timeout)
+            self._store.update(key, change, timeout=timeout, limit=limit)
         else:  # by this store's own `get` and `set`, which a subclass may have replaced
-            super().update(key, change, timeout=timeout)
+            super().update(key, change, timeout=timeout, limit=limit)
 
     @contextmanager
     def replacing(self, prefix: str) -> Iterator[tuple[Store, str]]:
@@ -222,13 +229,19 @@ class WatchingStore(WrapperStore):
             lambda: super(WatchingStore, self).set_if_absent(key, value),
         )
 
-    def update(self, key: str, change: Callable[[Buffer | None], Buffer | None], *, timeout: float = 60.0) -> None:
+    def update(
+        self,
+        key: str,
+        change: Callable[[Buffer | None], Buffer | None],
+        *,
+        timeout: float = 60.0,
+        limit: int | None = None,
+    ) -> None:
         if self.swaps:
-            self._watch(
-                "update", [key], _nothing, lambda: super(WatchingStore, self).update(key, change, timeout=timeout)
-            )
+            run = super().update
+            self._watch("update", [key], _nothing, lambda: run(key, change, timeout=timeout, limit=limit))
         else:
-            super().update(key, change, timeout=timeout)
+            super().update(key, change, timeout=timeout, limit=limit)
 
     def delete(self, key: str) -> None:
         self._watch("delete", [key], _nothing, lambda: super(WatchingStore, self).delete(key))

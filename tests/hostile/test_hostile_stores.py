@@ -125,6 +125,15 @@ def test_what_is_no_file_is_refused_at_once(root: Path, where: str, kind: str, w
         everything(root, warm_device)
 
 
+def test_a_sparse_file_of_a_terabyte_is_not_read_to_write_a_part_of_it(root: Path) -> None:
+    os.truncate(root / "c/0", 1 << 40)
+    a = gpuzarr.open_array(root, mode="r+")
+    with bounded(), pytest.raises(LimitError):
+        a[0] = 7
+    a[...] = 7  # all of it needs nothing of the old one
+    assert a[...].tolist() == [7] * 4
+
+
 @pytest.mark.parametrize("where", ["zarr.json", "c/0"])
 def test_a_sparse_file_of_a_terabyte_is_not_read(root: Path, where: str, warm_device: str) -> None:
     os.truncate(root / where, 1 << 40)
