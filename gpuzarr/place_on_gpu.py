@@ -15,9 +15,12 @@ import numpy as np
 
 from gpuzarr.codecs.chain import CodecChain
 from gpuzarr.codecs.engines.gpu import engine_for
+from gpuzarr.codecs.engines.gpu_wave import Room, one_room
+from gpuzarr.codecs.engines.memory import octets
 from gpuzarr.devices import scatter
 from gpuzarr.devices.gpu import GpuLane
 from gpuzarr.devices.launches import Area
+from gpuzarr.devices.scatter import Parts
 from gpuzarr.errors import ChunkNotFoundError, GpuMemoryError
 from gpuzarr.fetch import Encoded
 from gpuzarr.fetch_to_gpu import Landed
@@ -72,25 +75,23 @@ def _deliver(
     by_host: bool = False,
 ) -> None:
     device = lane.device
-    there = [i for i, source in enumerate(encoded.sources) if source is not None]
-    absent = [i for i, source in enumerate(encoded.sources) if source is None]
+    there, absent = _presence(encoded)
     low, high = scatter.bounds(dest.shape, dest.strides, dest.dtype.itemsize)
     target = Area(device.address(dest) + low, high - low)
-    if absent:
+    if absent.size:
         if missing_is_error:
-            raise ChunkNotFoundError(f"chunk {name(absent[0])!r} is not in the store")
+            raise ChunkNotFoundError(f"chunk {name(int(absent[0]))!r} is not in the store")
         value = np.asarray(fill, chain.dtype).astype(dest.dtype).reshape(1).view(np.uint8)
         nowhere = np.zeros(len(absent), np.int64)
         parts = _parts(wave, absent, nowhere, [0] * len(chain.spec.shape), dest.strides, -low)
         scatter.fill(device, lane, parts, value, target)
-    if not there:
+    if not there.size:
         return
     engine = engine_for(chain, device, bool(config.get("codecs.trusted")))
-    columns = [encoded.sources[i] for i in there], [encoded.sizes[i] for i in there]
     if isinstance(encoded, Landed):
-        area, offsets = encoded.area, np.array(columns[0], np.int64)
+        area, offsets = encoded.area, np.array([encoded.sources[i] for i in there.tolist()], np.int64)
     else:
-        area, offsets = engine.decode(*columns, encoded.room, encoded.base, lambda i: name(there[i]), lane, by_host)
+        area, offsets = engine.decode(_room(encoded, there), lambda i: name(int(there[i])), lane, by_host)
     source, steps = Area(device.address(area), area.nbytes), _steps(chain, engine.order)
     if dest.dtype != chain.dtype:  # a destination of the user's: cast on the device
         wide, narrow = dest.dtype.itemsize, chain.dtype.itemsize
@@ -103,12 +104,29 @@ def _deliver(
     scatter.scatter(device, lane, parts, dest.dtype.itemsize, source, target)
 
 
+def _presence(encoded: Encoded) -> tuple[Array, Array]:
+    """The rows that have a chunk, and those that have none."""
+    if (packed := encoded.packed()) is not None:
+        return np.arange(len(packed[0])), np.empty(0, np.int64)
+    known = np.array([source is not None for source in encoded.sources], bool)
+    return np.flatnonzero(known), np.flatnonzero(~known)
+
+
+def _room(encoded: Encoded, there: Array) -> Room:
+    """The bytes of the rows that have a chunk."""
+    if (packed := encoded.packed()) is not None:
+        return Room(octets(encoded.room), *packed)
+    sources = [source for source in encoded.sources if source is not None]
+    return one_room(sources, np.array(encoded.sizes, np.int64)[there], encoded.room, encoded.base)
+
+
 def move(chunk: Any, in_chunk: tuple[Any, ...], in_dest: tuple[Any, ...], dest: Any, lane: GpuLane) -> None:
     """Copy a part of a decoded chunk, a contiguous device array of `dest`'s dtype, to its place in `dest`."""
     device = lane.device
     low, high = scatter.bounds(dest.shape, dest.strides, dest.dtype.itemsize)
     one = Wave(1, [()], [in_chunk], [in_dest], [False], [False])
-    parts = _parts(one, [0], np.zeros(1, np.int64), chunk.strides, dest.strides, -low)
+    nothing = np.zeros(1, np.int64)
+    parts = _parts(one, nothing, nothing, chunk.strides, dest.strides, -low)
     here = Area(device.address(chunk), chunk.nbytes)
     scatter.scatter(device, lane, parts, dest.dtype.itemsize, here, Area(device.address(dest) + low, high - low))
 
@@ -122,55 +140,45 @@ def _steps(chain: CodecChain, order: Sequence[int]) -> list[int]:
     return found
 
 
-def _parts(
-    wave: Wave, rows: Sequence[int], offsets: Array, steps: Sequence[int], strides: Sequence[int], first: int
-) -> scatter.Parts:
+def _parts(wave: Wave, rows: Array, offsets: Array, steps: Sequence[int], strides: Sequence[int], first: int) -> Parts:
     """The table of these rows. `offsets` are where their chunks start in the source, `first` is where the first
     element of the destination is."""
-    if len(strides) == 1 and any(type(i) is not slice for i in wave.in_chunk[rows[0]]):
-        return _points(wave, rows, offsets, steps, strides[0], first)
     axes, count = len(strides), len(rows)
+    spans = [wave.spans(axis) for axis in range(axes)]
+    if axes == 1 and spans[0] is None:
+        return _points(wave, rows, offsets, steps, strides[0], first)
     counts, starts = np.ones((axes, count), np.int64), np.full((axes, count), -1, np.int64)
     source, dest, taken_steps = offsets.astype(np.int64), np.full(count, first, np.int64), [1] * axes
     lists: list[Array] = []
     listed = 0
-    for axis in range(axes):
-        taken = [wave.in_chunk[row][axis] for row in rows]
-        put = [wave.in_dest[row][axis] for row in rows]
-        if _even(taken, put):
-            taken_steps[axis] = taken[0].step or 1
-            source = source + np.array([i.start for i in taken]) * steps[axis]
-            dest = dest + np.array([i.start for i in put]) * strides[axis]
-            counts[axis] = [i.stop - i.start for i in put]
+    for axis, span in enumerate(spans):
+        table = None if span is None else span[:, rows]
+        if table is not None and (table[1] == table[1, 0]).all():
+            taken_steps[axis] = int(table[1, 0])
+            source = source + table[0] * steps[axis]
+            dest = dest + table[2] * strides[axis]
+            counts[axis] = table[3]
             continue
-        for column, (one, other) in enumerate(zip(taken, put, strict=True)):
-            here, there = _numbers(one) * steps[axis], _numbers(other) * strides[axis]
+        for column, row in enumerate(rows.tolist()):
+            here = _numbers(wave.in_chunk[row][axis]) * steps[axis]
+            there = _numbers(wave.in_dest[row][axis]) * strides[axis]
             counts[axis, column], starts[axis, column] = len(here), listed
             lists.append(np.stack([here, there]))
             listed += len(here)
     walk = np.array([s * t for s, t in zip(steps, taken_steps, strict=True)], np.int64)
     way = np.array(strides, np.int64)
     if not lists:
-        return scatter.Parts(source, dest, counts, walk, way)
-    return scatter.Parts(source, dest, counts, walk, way, starts, np.concatenate(lists, axis=1))
+        return Parts(source, dest, counts, walk, way)
+    return Parts(source, dest, counts, walk, way, starts, np.concatenate(lists, axis=1))
 
 
-def _even(taken: Sequence[Any], put: Sequence[Any]) -> bool:
-    """Whether an axis goes by one step in every row; slices of index lists may differ."""
-    if not all(type(i) is slice for i in (*taken, *put)):
-        return False
-    return len({i.step or 1 for i in taken}) == 1 and all(i.step in (None, 1) for i in put)
-
-
-def _points(
-    wave: Wave, rows: Sequence[int], offsets: Array, steps: Sequence[int], stride: int, first: int
-) -> scatter.Parts:
+def _points(wave: Wave, rows: Array, offsets: Array, steps: Sequence[int], stride: int, first: int) -> Parts:
     """Parts that are points, one after another: a list along one axis."""
     count = len(rows)
     counts, starts = np.ones((1, count), np.int64), np.zeros((1, count), np.int64)
     lists: list[Array] = []
     listed = 0
-    for column, row in enumerate(rows):
+    for column, row in enumerate(rows.tolist()):
         here = sum(_numbers(i) * s for i, s in zip(wave.in_chunk[row], steps, strict=True))
         there = _numbers(wave.in_dest[row][0]) * stride
         counts[0, column], starts[0, column] = len(there), listed
@@ -179,7 +187,7 @@ def _points(
     nothing = np.zeros(1, np.int64)
     dest = np.full(count, first, np.int64)
     both = np.concatenate(lists, axis=1)
-    return scatter.Parts(offsets.astype(np.int64), dest, counts, nothing, nothing, starts, both)
+    return Parts(offsets.astype(np.int64), dest, counts, nothing, nothing, starts, both)
 
 
 def _numbers(index: Any) -> Array:

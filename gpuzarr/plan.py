@@ -62,6 +62,12 @@ class Wave:
         a, b = rows.start, rows.stop
         return Wave(b - a, self.coords[a:b], self.in_chunk[a:b], self.in_dest[a:b], self.full[a:b], self.covers[a:b])
 
+    def spans(self, axis: int) -> np.ndarray[Any, Any] | None:
+        """Along one axis, of each row: where it starts in the chunk, its step there, where it starts in the
+        destination, and how many there are, a row of the table each; None where some index is no slice, or goes by
+        steps in the destination."""
+        return _spans([index[axis] for index in self.in_chunk], [index[axis] for index in self.in_dest])
+
     def blocks(self) -> list[Block]:
         """All rows, in as few blocks as are easily found."""
         return [Block(i, None, c, d) for i, (c, d) in enumerate(zip(self.in_chunk, self.in_dest, strict=True))]
@@ -99,6 +105,10 @@ class BoxWave(Wave):
     @cached_property
     def covers(self) -> list[bool]:  # type: ignore[override]
         return [all(row) for row in zip(*([a.covers[i] for i in p] for a, p in self._picks), strict=True)]
+
+    def spans(self, axis: int) -> np.ndarray[Any, Any] | None:
+        found = self._axes[axis].spans
+        return None if found is None else found[:, self._arrays[axis]]
 
     def blocks(self) -> list[Block]:
         if any(axis.fancy for axis in self._axes):
@@ -150,6 +160,7 @@ class AxisParts:
     full: list[bool]
     covers: list[bool]
     fancy: bool  # some index is an array
+    told: np.ndarray[Any, Any] | None = None  # the indices as `spans` has them, where they were numbers anyway
 
     @cached_property
     def beside(self) -> np.ndarray[Any, np.dtype[np.bool_]]:
@@ -161,6 +172,13 @@ class AxisParts:
         found[:1] = False
         return found
 
+    @cached_property
+    def spans(self) -> np.ndarray[Any, Any] | None:
+        """As `Wave.spans`, of the entries."""
+        if self.told is not None or self.fancy:
+            return self.told
+        return _spans(self.in_chunk, self.in_dest)
+
     def cut(self, start: int, stop: int) -> AxisParts:
         """The entries [start, stop)."""
         return AxisParts(
@@ -170,6 +188,7 @@ class AxisParts:
             self.full[start:stop],
             self.covers[start:stop],
             self.fancy,
+            None if self.told is None else self.told[:, start:stop],
         )
 
     def opened(self, axis: int, ndim: int) -> AxisParts:
@@ -189,6 +208,20 @@ class AxisParts:
             self.covers,
             True,
         )
+
+
+def _spans(in_chunk: Sequence[Index], in_dest: Sequence[Index]) -> np.ndarray[Any, Any] | None:
+    if not all(type(index) is slice for index in (*in_chunk, *in_dest)):
+        return None
+    if any(index.step not in (None, 1) for index in in_dest):
+        return None
+    columns = [
+        [index.start for index in in_chunk],
+        [index.step or 1 for index in in_chunk],
+        [index.start for index in in_dest],
+        [index.stop - index.start for index in in_dest],
+    ]
+    return np.array(columns, np.int64)
 
 
 def _span_parts(axis: AxisGrid, span: Span) -> AxisParts:
@@ -251,6 +284,7 @@ def _uniform_parts(length: int, size: int, span: Span, first: int, last: int) ->
         (taken == length).tolist(),
         (taken == np.minimum(length, size - low)).tolist(),
         False,
+        np.array([offset, np.full(len(chunk), span.step), begin, taken]),
     )
 
 

@@ -25,6 +25,7 @@ from gpuzarr.codecs import numcodecs as nc
 from gpuzarr.codecs.chain import CodecChain
 from gpuzarr.codecs.contract import ChunkSpec
 from gpuzarr.codecs.engines.gpu import GpuEngine
+from gpuzarr.codecs.engines.gpu_wave import one_room
 from gpuzarr.codecs.engines.memory import octets
 from gpuzarr.codecs.v2 import chain_codecs, in_native_order
 from gpuzarr.devices import EmulatedDevice, get_device, kernels
@@ -77,7 +78,8 @@ def by_gpu(engine: GpuEngine, device: GpuDevice, blobs: list[bytes]) -> list[byt
     found: list[bytes] = []
 
     def task(_: int, lane: Any) -> None:
-        area, offsets = engine.decode(blobs, [len(b) for b in blobs], None, 0, str, lane)
+        room = one_room(blobs, np.array([len(b) for b in blobs]), None, 0)
+        area, offsets = engine.decode(room, str, lane)
         device.wait(lane)
         host, nbytes = device.download(area), engine.chain.nbytes
         assert nbytes is not None

@@ -176,3 +176,19 @@ def test_a_plan_over_2_to_the_62_chunks_costs_what_it_touches() -> None:
     grid = RegularGrid((2**62, 2**62), (1, 1))
     plan = plan_chunks(grid, basic((slice(5, 7), 2**61), grid.shape))
     assert plan.wave(range(2)).coords == [(5, 2**61), (6, 2**61)]
+
+
+def test_the_spans_of_a_wave_are_its_slices() -> None:
+    grid = RegularGrid((1000, 60), (7, 25))
+    for key in ((slice(3, 990, 2), slice(1, 58)), (slice(0, 1000), 5), (slice(0, 5), slice(None))):
+        plan = plan_chunks(grid, basic(key, (1000, 60)))
+        wave = plan.wave(range(1, plan.size)) if plan.size > 2 else plan.wave(range(plan.size))
+        for axis in range(2):
+            table = wave.spans(axis)
+            assert table is not None
+            for row, (start, step, to, count) in enumerate(table.T.tolist()):
+                index, place = wave.in_chunk[row][axis], wave.in_dest[row][axis]
+                assert range(index.start, index.stop, index.step or 1) == range(start, start + count * step, step)
+                assert (place.start, place.stop) == (to, to + count)
+    listed = plan_chunks(grid, orthogonal(([3, 1, 500, 2], slice(None)), (1000, 60)))
+    assert listed.wave(range(listed.size)).spans(0) is None

@@ -22,7 +22,7 @@ from gpuzarr.codecs.chain import CodecChain
 from gpuzarr.codecs.contract import BytesBytesCodec
 from gpuzarr.codecs.engines import streams
 from gpuzarr.codecs.engines.gpu_steps import Obstacle, settle
-from gpuzarr.codecs.engines.gpu_wave import GpuWave, Integers, Names, Room, one_room
+from gpuzarr.codecs.engines.gpu_wave import GpuWave, Integers, Names, Room
 from gpuzarr.codecs.engines.nvcomp_emulated import EmulatedNvcomp
 from gpuzarr.codecs.engines.streams import Pieces, Streams
 from gpuzarr.devices.gpu import GpuDevice, GpuLane
@@ -106,19 +106,10 @@ class GpuEngine:
 
     # ---- one wave
 
-    def decode(
-        self,
-        sources: list[Any],
-        sizes: list[int],
-        room: Any,
-        base: int,
-        name: Names,
-        lane: GpuLane,
-        by_host: bool = False,
-    ) -> Decoded:
+    def decode(self, here: Room, name: Names, lane: GpuLane, by_host: bool = False) -> Decoded:
         """Decode the chunks of a wave; `by_host`, on the host whatever the route says. Raises CorruptChunkError,
         whose key `name` of the row says, and GpuMemoryError."""
-        wave = GpuWave(self.device, lane, one_room(sources, sizes, room, base), self.stride)
+        wave = GpuWave(self.device, lane, here, self.stride)
         if self.why or by_host:
             wave.bad[:] = True
             area = wave.area()

@@ -44,14 +44,14 @@ class Room(NamedTuple):
         return memoryview(self.data)[start : start + int(self.sizes[i])]  # type: ignore[arg-type]
 
 
-def one_room(sources: list[Any], sizes: list[int], room: Any, base: int) -> Room:
-    """Where the rows lie in one host buffer; what lies elsewhere is brought together."""
-    lengths = np.array(sizes, np.int64)
+def one_room(sources: list[Any], sizes: Integers, room: Any, base: int) -> Room:
+    """Where the rows lie in one host buffer: their addresses, with the buffer's own, or objects with their bytes; what
+    lies elsewhere is brought together."""
     if room is not None and all(type(s) is int for s in sources):
-        return Room(octets(room), np.array(sources, np.int64) - base, lengths)
-    parts = [octets(memory_at(s, n) if type(s) is int else s) for s, n in zip(sources, sizes, strict=True)]
-    ends = np.cumsum(lengths)
-    return Room(np.concatenate(parts) if parts else np.empty(0, np.uint8), ends - lengths, lengths)
+        return Room(octets(room), np.array(sources, np.int64) - base, sizes)
+    parts = [octets(memory_at(s, n) if type(s) is int else s) for s, n in zip(sources, sizes.tolist(), strict=True)]
+    ends = np.cumsum(sizes)
+    return Room(np.concatenate(parts) if parts else np.empty(0, np.uint8), ends - sizes, sizes)
 
 
 class GpuWave:
