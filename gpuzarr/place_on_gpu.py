@@ -18,7 +18,7 @@ from gpuzarr.codecs.engines.gpu import engine_for
 from gpuzarr.codecs.engines.gpu_wave import Room, one_room
 from gpuzarr.codecs.engines.memory import octets
 from gpuzarr.devices import scatter
-from gpuzarr.devices.gpu import GpuLane
+from gpuzarr.devices.gpu import GpuDevice, GpuLane
 from gpuzarr.devices.launches import Area
 from gpuzarr.devices.scatter import Parts
 from gpuzarr.errors import ChunkNotFoundError, GpuMemoryError
@@ -91,7 +91,7 @@ def _deliver(
     if isinstance(encoded, Landed):
         area, offsets = encoded.area, np.array([encoded.sources[i] for i in there.tolist()], np.int64)
     else:
-        area, offsets = engine.decode(_room(encoded, there), lambda i: name(int(there[i])), lane, by_host)
+        area, offsets = engine.decode(_room(encoded, there, device), lambda i: name(int(there[i])), lane, by_host)
     source, steps = Area(device.address(area), area.nbytes), _steps(chain, engine.order)
     if dest.dtype != chain.dtype:  # a destination of the user's: cast on the device
         wide, narrow = dest.dtype.itemsize, chain.dtype.itemsize
@@ -112,12 +112,12 @@ def _presence(encoded: Encoded) -> tuple[Array, Array]:
     return np.flatnonzero(known), np.flatnonzero(~known)
 
 
-def _room(encoded: Encoded, there: Array) -> Room:
+def _room(encoded: Encoded, there: Array, device: GpuDevice) -> Room:
     """The bytes of the rows that have a chunk."""
     if (packed := encoded.packed()) is not None:
         return Room(octets(encoded.room), *packed)
     sources = [source for source in encoded.sources if source is not None]
-    return one_room(sources, np.array(encoded.sizes, np.int64)[there], encoded.room, encoded.base)
+    return one_room(sources, np.array(encoded.sizes, np.int64)[there], encoded.room, encoded.base, device)
 
 
 def move(chunk: Any, in_chunk: tuple[Any, ...], in_dest: tuple[Any, ...], dest: Any, lane: GpuLane) -> None:

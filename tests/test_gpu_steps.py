@@ -78,7 +78,7 @@ def by_gpu(engine: GpuEngine, device: GpuDevice, blobs: list[bytes]) -> list[byt
     found: list[bytes] = []
 
     def task(_: int, lane: Any) -> None:
-        room = one_room(blobs, np.array([len(b) for b in blobs]), None, 0)
+        room = one_room(blobs, np.array([len(b) for b in blobs]), None, 0, device)
         area, offsets = engine.decode(room, str, lane)
         device.wait(lane)
         host, nbytes = device.download(area), engine.chain.nbytes

@@ -44,14 +44,17 @@ class Room(NamedTuple):
         return memoryview(self.data)[start : start + int(self.sizes[i])]  # type: ignore[arg-type]
 
 
-def one_room(sources: list[Any], sizes: Integers, room: Any, base: int) -> Room:
-    """Where the rows lie in one host buffer: their addresses, with the buffer's own, or objects with their bytes; what
-    lies elsewhere is brought together."""
+def one_room(sources: list[Any], sizes: Integers, room: Any, base: int, device: GpuDevice) -> Room:
+    """Where the rows lie in one host buffer: their addresses, with the buffer's own, or objects with their bytes. What
+    lies elsewhere is brought together in page-locked memory, from which the device copies while the host goes on."""
     if room is not None and all(type(s) is int for s in sources):
         return Room(octets(room), np.array(sources, np.int64) - base, sizes)
     parts = [octets(memory_at(s, n) if type(s) is int else s) for s, n in zip(sources, sizes.tolist(), strict=True)]
-    ends = np.cumsum(sizes)
-    return Room(np.concatenate(parts) if parts else np.empty(0, np.uint8), ends - sizes, sizes)
+    ends, total = np.cumsum(sizes), int(sizes.sum())
+    data = device.pinned(total)
+    if parts:
+        np.concatenate(parts, out=data)
+    return Room(data, ends - sizes, sizes)
 
 
 class GpuWave:
