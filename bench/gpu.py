@@ -28,7 +28,7 @@ import numpy as np
 from cells import parse_size
 from gpu_cells import CHUNKS, CODECS, DTYPES, SHARD, Cell, make, store, stored_bytes
 from gpu_clock import read_seconds, synchronize, tallied, upload_rate, wall, write_rate
-from gpu_contenders import ALL, OURS, Contender
+from gpu_contenders import ALL, OURS, SWEEP, Contender
 from timing import take_turns
 
 from gpuzarr.devices import get_device
@@ -116,6 +116,7 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
     """Measure everything that was asked for."""
     device: Any = get_device(args.device)
     contenders = [c for c in ALL if c.available(device) and (not args.only or c.name in args.only)]
+    contenders += SWEEP if args.sweep else []
     args.rates = {"upload": upload_rate(device, min(256, args.size)), "write": write_rate(device, min(256, args.size))}
     results: dict[str, Any] = {"about": about(device), "size": args.size, "rates": args.rates, "rows": []}
     print(f"{device.name}: upload {args.rates['upload'] / 1e9:.1f} GB/s, write {args.rates['write'] / 1e9:.1f} GB/s")
@@ -173,6 +174,9 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--layout", choices=("plain", "sharded", "both"), default="both")
     parser.add_argument("--dtype", nargs="+", choices=DTYPES, default=None)
     parser.add_argument("--only", nargs="+", help="only these contenders")
+    parser.add_argument(
+        "--sweep", action="store_true", help="gpuzarr with other numbers of lanes and sizes of waves too"
+    )
     parser.add_argument("--rounds", type=int)
     parser.add_argument("--minutes", type=float, default=60, help="begin no cell after this long")
     parser.add_argument("--dir", help="where the stores go (default: the temporary directory)")

@@ -31,13 +31,24 @@ class Contender(ABC):
 
 
 class OnDevice(Contender):
-    """gpuzarr, decoding on the device."""
+    """gpuzarr, decoding on the device; with its own number of lanes and size of waves, where they are given."""
 
-    name = OURS
+    def __init__(self, lanes: int | None = None, wave_bytes: int | None = None) -> None:
+        self.lanes, self.wave_bytes = lanes, wave_bytes
+        self.name = OURS if lanes is None else f"{OURS} {lanes} x {(wave_bytes or 0) >> 20}M"
 
     def prepare(self, path: Path, device: Any) -> Callable[[], Any]:
         array = gpuzarr.open_array(path, mode="r", device=device)
-        return lambda: array[...]
+
+        def read() -> Any:
+            before = device.lanes, device.wave_bytes
+            device.lanes, device.wave_bytes = self.lanes or before[0], self.wave_bytes or before[1]
+            try:
+                return array[...]
+            finally:
+                device.lanes, device.wave_bytes = before
+
+        return read
 
 
 class OnHost(Contender):
@@ -91,4 +102,5 @@ class ZarrGpu(Contender):
         return read
 
 
+SWEEP = [OnDevice(lanes, mebibytes << 20) for lanes in (1, 2, 4, 8) for mebibytes in (16, 64, 128)]
 ALL: list[Contender] = [OnDevice(), OnHost(), Tensorstore(), ZarrGpu()]

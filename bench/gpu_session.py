@@ -1,13 +1,13 @@
 """All that a GPU is asked, unattended, by one command, in under ten minutes and without a network.
 
     python bench/gpu_session.py OUT                        # OUT is a folder, for JSON and the steps' whole output
-    python bench/gpu_session.py OUT --wheels wheels        # install gpuzarr's dependencies from there first
+    python bench/gpu_session.py OUT --wheels wheels        # first install all wheels that are there
     python bench/gpu_session.py OUT --device emulated      # the same, end to end, where there is no GPU
 
 The steps: what is here (`gpuzarr doctor`, nvidia-smi); the questions to nvCOMP (`bench/gpu_questions.py`); the tests
-that need a GPU; the benchmark's quick form; the kernels under compute-sanitizer, where that is installed; damaged
-streams last, since they may take the GPU down. A step that fails or runs out of time ends that step only. The last
-lines are a short table; OUT/session.json has everything that the steps found.
+that need a GPU; the benchmark's quick form, and a sweep of lanes and wave sizes; the kernels under compute-sanitizer,
+where that is installed; damaged streams last, since they may take the GPU down. A step that fails or runs out of time
+ends that step only. The last lines are a short table; OUT/session.json has everything that the steps found.
 """
 
 from __future__ import annotations
@@ -48,17 +48,19 @@ def steps(args: argparse.Namespace) -> list[Step]:
     listed: list[Step] = []
     if args.wheels:
         install = [python, "-m", "pip", "install", "--no-index", "--find-links", str(args.wheels)]
-        listed.append(Step("install", [*install, *args.install], 90))
+        listed.append(Step("install", [*install, *map(str, sorted(args.wheels.glob("*.whl")))], 90))
     listed.append(Step("doctor", [python, "-c", DOCTOR], 60))
     if shutil.which("nvidia-smi"):
         listed.append(Step("nvidia-smi", ["nvidia-smi"], 20))
     ask = [python, str(ROOT / "bench/gpu_questions.py")]
     listed.append(Step("questions", [*ask, str(out / "questions.json"), "--device", device], 90, "questions.json"))
-    chosen = ["tests/test_device_choice.py"] if emulated else ["-m", "gpu"]
+    chosen = ["tests/test_public_api.py"] if emulated else ["-m", "gpu"]
     tests = [python, "-m", "pytest", "-q", "-x" if emulated else "--maxfail=30", "-p", "no:cacheprovider", *chosen]
     listed.append(Step("tests", tests, 150))
     bench = [python, str(ROOT / "bench/gpu.py"), "--quick", "--device", device, "--minutes", "2", *args.bench]
     listed.append(Step("bench", [*bench, "--out", str(out / "bench.json")], 180, "bench.json"))
+    sweep = ["--sweep", "--only", "gpuzarr", "--codec", "none", "zstd", "blosc-lz4-shuffle", "--chunk", "256K"]
+    listed.append(Step("sweep", [*bench, *sweep, "--out", str(out / "sweep.json")], 90, "sweep.json"))
     if sanitizer := shutil.which("compute-sanitizer"):
         for tool in ("memcheck", "initcheck"):
             kernels = [python, "-m", "pytest", "-q", "-p", "no:cacheprovider", "tests/test_devices.py", "-m", "gpu"]
@@ -108,7 +110,14 @@ def table(listed: list[Step]) -> str:
     lines = []
     for step in listed:
         found = step.found
-        said = {"questions": _answered, "danger": _harmed, "bench": _rates, "tests": _last, "doctor": _card}
+        said = {
+            "questions": _answered,
+            "danger": _harmed,
+            "bench": _rates,
+            "tests": _last,
+            "doctor": _card,
+            "sweep": _best,
+        }
         detail = said.get(step.name, lambda found: "")(found)
         lines.append(f"{step.name:<12} {found['status']:<20} {found.get('seconds', 0):>6} s  {detail}")
     return "\n".join(lines)
@@ -139,6 +148,12 @@ def _harmed(found: dict[str, Any]) -> str:
     )
 
 
+def _best(found: dict[str, Any]) -> str:
+    rows = found.get("product", {}).get("rows", [])
+    best = [min(row["seconds"], key=lambda name: min(row["seconds"][name])) for row in rows]
+    return "; ".join(f"{row['codec']}: {name}" for row, name in zip(rows, best, strict=True))
+
+
 def _rates(found: dict[str, Any]) -> str:
     rows = found.get("product", {}).get("rows", [])
     lines = [
@@ -154,10 +169,7 @@ def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("out", type=Path, help="folder for what is found")
     parser.add_argument("--device", default="cuda")
-    parser.add_argument("--wheels", type=Path, help="folder of wheels to install from")
-    parser.add_argument(
-        "--install", nargs="+", default=["numcodecs", "google-crc32c", "fsspec", "rich", "pytest", "hypothesis"]
-    )
+    parser.add_argument("--wheels", type=Path, help="folder of wheels, all of which are installed first")
     parser.add_argument("--only", nargs="+", help="only these steps")
     parser.add_argument(
         "--bench", action="append", default=[], help="one more argument for the benchmark: --bench=--codec=zstd"

@@ -53,8 +53,8 @@ class Event:
     def __init__(self, block: bool = False, disable_timing: bool = False) -> None:
         self.stream: Any = "never recorded"
 
-    def record(self, stream: Any) -> None:
-        self.stream = stream
+    def record(self, stream: Any = None) -> None:
+        self.stream = getattr(Stream.current, "value", None) if stream is None else stream
 
     def synchronize(self) -> None:
         assert self.stream != "never recorded"
@@ -71,6 +71,9 @@ class Device:
     @classmethod
     def number_now(cls) -> int:
         return int(getattr(cls.current, "number", 0))
+
+    def synchronize(self) -> None:
+        pass
 
     def __enter__(self) -> Device:
         self._before = self.number_now()
@@ -100,7 +103,14 @@ class FakeCupy(ModuleType):
             CUDARuntimeError=FakeError,
             getDeviceCount=self._count,
             memGetInfo=lambda: (1, 2),
-            getDeviceProperties=lambda number: {"name": f"Fake {number}".encode()},
+            getDeviceProperties=lambda number: {
+                "name": f"Fake {number}".encode(),
+                "major": 9,
+                "minor": 0,
+                "totalGlobalMem": 80 << 30,
+            },
+            driverGetVersion=lambda: 13020,
+            runtimeGetVersion=lambda: 13020,
             memcpyAsync=self._copy,
         )
         compiler = SimpleNamespace(CompileException=type("CompileException", (Exception,), {}))
@@ -112,6 +122,7 @@ class FakeCupy(ModuleType):
             Device=Device,
             Stream=self._stream,
             Event=Event,
+            get_elapsed_time=self._elapsed,
             get_current_stream=lambda: getattr(Stream.current, "value", None),
             alloc_pinned_memory=lambda n: bytearray(n),
         )
@@ -143,6 +154,12 @@ class FakeCupy(ModuleType):
             raise FakeError(35)
         return self.devices
 
+    def _elapsed(self, begin: Event, end: Event) -> float:
+        """Milliseconds between two events, which must be of one stream."""
+        assert begin.stream is end.stream
+        assert isinstance(begin.stream, Stream)
+        return 1.0
+
     def _stream(self, non_blocking: bool) -> Stream:
         self.streams.append(Stream(non_blocking))
         return self.streams[-1]
@@ -164,7 +181,7 @@ class FakeCupy(ModuleType):
         def free_all_blocks() -> None:
             self.freed += 1
 
-        return SimpleNamespace(free_all_blocks=free_all_blocks)
+        return SimpleNamespace(free_all_blocks=free_all_blocks, total_bytes=lambda: self.memory.most_used)
 
     def RawModule(self, code: str, options: tuple[str, ...], backend: str) -> Any:
         assert "#include" not in code

@@ -6,10 +6,14 @@ import json
 import os
 import subprocess
 import sys
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 import pytest
+
+from gpuzarr import devices
+from tests import fake_cupy
 
 ROOT = Path(__file__).parents[1]
 
@@ -57,6 +61,22 @@ def test_stages_and_floors_are_of_what_was_read(results: dict[str, Any]) -> None
         assert row["share"] == pytest.approx(max(floors.values()) / min(row["seconds"]["gpuzarr"]))
 
 
+def test_the_lines_for_cuda_run(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    fake_cupy.install(monkeypatch)
+    monkeypatch.setattr(devices, "_devices", {})
+    monkeypatch.syspath_prepend(ROOT / "bench")
+    bench = import_module("gpu")
+    quick = ["--quick", "--size", "4", "--codec", "zstd", "--chunk", "64K", "--only", "gpuzarr", "gpuzarr cpu + copy"]
+    assert bench.main([*quick, "--rounds", "1", "--out", str(tmp_path / "gpu.json")]) == 0
+    found = json.loads((tmp_path / "gpu.json").read_text())
+    assert found["about"]["card"] == "Fake 0"
+    assert found["about"]["compute"] == "9.0"
+    (row,) = found["rows"]
+    stages = row["stages"]
+    assert stages["seconds"]["nvcomp"] == pytest.approx(stages["calls"]["nvcomp"] / 1000)
+    assert stages["seconds"]["upload"] == pytest.approx(stages["calls"]["upload"] / 1000)
+
+
 def test_a_wrong_result_ends_the_run(tmp_path: Path) -> None:
     code = (
         "import sys; sys.path.insert(0, 'bench'); import gpu, gpu_contenders as g\n"
@@ -86,6 +106,15 @@ def test_the_session_does_its_steps_and_leaves_what_it_found(tmp_path: Path) -> 
     last = text.splitlines()[-1]
     assert last.startswith("    zstd 64K in 64M float32")
     assert "GB/s" in last
+
+
+def test_the_sweep_reads_with_other_lanes_and_waves(tmp_path: Path) -> None:
+    quick = ("--bench=--codec=none", "--bench=--rounds=1")
+    text = run("gpu_session.py", str(tmp_path), "--device", "emulated", "--only", "sweep", *quick)
+    rows = json.loads((tmp_path / "sweep.json").read_text())["rows"]
+    assert [row["codec"] for row in rows] == ["none", "zstd", "blosc-lz4-shuffle"]
+    assert all(len(row["seconds"]) == 1 + 12 and "gpuzarr 2 x 64M" in row["seconds"] for row in rows)
+    assert text.splitlines()[-1].count("gpuzarr") == 3
 
 
 def test_a_step_that_fails_ends_that_step_only(tmp_path: Path) -> None:

@@ -266,13 +266,13 @@ class GpuDevice(Device):
         if isinstance(value, self.xp.ndarray):
             return value
         self.check()
-        interface = getattr(value, "__cuda_array_interface__", None) or {"data": (0, False)}
-        if writable and interface["data"][1]:
+        by_dlpack = hasattr(value, "__dlpack__")
+        if writable and not by_dlpack and value.__cuda_array_interface__["data"][1]:
             raise read_only(value)
         with self._here():
             try:
-                array = self.xp.from_dlpack(value) if hasattr(value, "__dlpack__") else self._interfaced(value)
-            except (BufferError, TypeError, ValueError, AttributeError) as error:
+                array = self.xp.from_dlpack(value) if by_dlpack else self._interfaced(value)
+            except (BufferError, RuntimeError, TypeError, ValueError, AttributeError) as error:
                 raise DeviceError(
                     f"device {self.name!r} cannot use the memory of this {type(value).__name__}: {error}"
                 ) from error
