@@ -251,6 +251,14 @@ def run(budget: int, seed: int, only: Point | None, names: str) -> int:
     return 1 if failures else 0
 
 
+def counted() -> dict[str, int]:
+    """File operations that change something, by scenario, of an undisturbed run."""
+    shim = Shim()
+    gpuzarr.config.set({"threading.max_workers": 1})
+    with tempfile.TemporaryDirectory() as directory:
+        return {s.name: prepared(s, Path(directory) / str(i), shim).changes for i, s in enumerate(SCENARIOS)}
+
+
 def say(line: str) -> None:
     """Print at once: a child that is forked later shall not print it again."""
     sys.stdout.write(line + "\n")
@@ -273,6 +281,7 @@ def main() -> int:
     parser.add_argument("--points", type=int, default=2000)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--only", help="one point, as it was printed")
+    parser.add_argument("--count", action="store_true", help="only count the operations of each scenario")
     parser.add_argument("--scenarios", default="", help="only those whose name has this in it")
     arguments = parser.parse_args()
     if "GPUZARR_FAULTS" not in os.environ:  # once more, with the shim before the C library
@@ -284,6 +293,9 @@ def main() -> int:
             environment = {**os.environ, "LD_PRELOAD": str(library), "GPUZARR_FAULTS": "1"}
             command = [sys.executable, "-m", __spec__.name, *sys.argv[1:]]
             return subprocess.run(command, env=environment, check=False).returncode
+    if arguments.count:
+        say(json.dumps(counted()))
+        return 0
     only = Point(*json.loads(arguments.only)) if arguments.only else None
     return run(arguments.points, arguments.seed, only, arguments.scenarios)
 

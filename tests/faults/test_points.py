@@ -72,3 +72,25 @@ def test_a_defect_is_found(shim: Path, defect: str, scenarios: str) -> None:
     assert "FAILED" in done.stdout
     none = played(shim, "-c", IN_PLACE, "nothing", scenarios)
     assert none.returncode == 0, none.stdout + none.stderr
+
+
+COSTS = {  # file operations that change something
+    "overwrite, rename": 5 * 4,  # of a whole chunk: make a temporary, write, close, rename
+    "overwrite, format 2": 5 * 4,
+    "overwrite, shards": 3 * 4,
+    "overwrite, batch": 5 * 5 + 1,  # what is replaced is waited for; one sweep
+    "overwrite, fsync": 5 * 6,  # the bytes and the name are
+    "partial, plain": 3 * 6,  # a lock file is made and removed
+    "partial, shards": 3 * 6,
+    "append, plain": 5 * 4 + 7,  # a lock, and the document, whose bytes are waited for
+    "append to a part, plain": 6 + 4 + 7,
+    "attributes, plain": 7,
+    "attributes, format 2": 7,  # one of two documents
+    "shrink to nothing": 5 + 7,
+}
+
+
+def test_what_changes_cost(shim: Path) -> None:
+    done = played(shim, "-m", "tests.faults.points", "--count")
+    found = json.loads(done.stdout)
+    assert {name: found[name] for name in COSTS} == COSTS
