@@ -220,8 +220,10 @@ class Store(ABC):
     ) -> Pieces | None:
         """Byte ranges of one object, or None where the key is absent.
 
-        Every buffer has exactly the length asked for, or ShortReadError; a suffix longer than the object is
-        the whole object. Where `version` is not None and the object is in another state, ObjectChangedError.
+        Every buffer has exactly the length asked for, or ShortReadError where the object ends before; a suffix
+        longer than the object is the whole object. Where `version` is not None and the object is in another state,
+        ObjectChangedError.
+
         `into` are writable buffers, one a span and each large enough, that take the bytes: the buffers that come
         back are their filled parts. Where the store `scatters`, a list of buffers may stand for one: they are filled
         one after another, have the length of the span together, and come back as they are.

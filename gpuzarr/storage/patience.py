@@ -6,7 +6,7 @@ import random
 from collections.abc import Awaitable, Callable
 from typing import NamedTuple, TypeVar
 
-from gpuzarr.errors import ShortReadError, StoreError
+from gpuzarr.errors import StoreError
 from gpuzarr.options import config
 from gpuzarr.storage.clients.contract import Transient
 
@@ -31,8 +31,7 @@ class Patience(NamedTuple):
     async def call(self, request: Callable[[], Awaitable[T]], *, what: str, kind: type[StoreError]) -> T:
         """What `request` gives, made again for as long as it fails in passing.
 
-        Raises `kind` where the tries are used up (ShortReadError where answers were short) or the deadline has
-        passed; every other failure as it is.
+        Raises `kind` where the tries are used up or the deadline has passed; every other failure as it is.
         """
         import asyncio  # slow to import, and stores on this machine do not need it
 
@@ -52,8 +51,7 @@ class Patience(NamedTuple):
         except TimeoutError as error:
             cause = error if last is None else last
             raise kind(f"cannot {what}: no answer within {self.timeout:g} s") from cause
-        raised = ShortReadError if last.short and issubclass(ShortReadError, kind) else kind
-        raise raised(f"cannot {what}: {last}; tried {tried} times") from last.__cause__ or last
+        raise kind(f"cannot {what}: {last}; tried {tried} times") from last.__cause__ or last
 
 
 def _wait(tried: int) -> float:

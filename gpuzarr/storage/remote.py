@@ -148,7 +148,12 @@ class RemoteStore(Store):
         client, path = self.client, self._at(key)
 
         async def once() -> Answer:
-            answer = await client.get(path, span, version, limit)
+            try:
+                answer = await client.get(path, span, version, limit)
+            except Beyond as error:
+                assert span is not None
+                size = await client.size(path) if error.size is None else error.size
+                return _behind_the_end(key, span, size)
             return answer if span is None else _exactly(key, span, answer)
 
         try:
@@ -158,24 +163,11 @@ class RemoteStore(Store):
         except TooLarge as error:
             check_limit(key, error.size, limit)
             raise
-        except Beyond as error:
-            assert span is not None
-            return await self._behind_the_end(key, span, error)
         except StoreError:
             raise
         except Exception as error:  # noqa: BLE001  whatever a library raises
             self._raise_unless_absent(key, error)
             return None
-
-    async def _behind_the_end(self, key: str, span: Span, error: Beyond) -> Answer | None:
-        """A range that the service calls impossible: it is empty, or there is less than was asked for."""
-        size = error.size if error.size is not None else await self._size(key)
-        if size is None:
-            return None
-        (start, stop), *_ = resolve_spans(key, [span], size)
-        if start == stop:
-            return Answer(b"", start, size, None)
-        raise StoreReadError(f"cannot read bytes [{start}, {stop}) of {key!r} in {self}: the service has none there")
 
     async def _size(self, key: str) -> int | None:
         client, path = self.client, self._at(key)
@@ -353,6 +345,16 @@ class RemoteStore(Store):
         return thread_lock((self._identity(), validate_key(key)), timeout)
 
 
+def _behind_the_end(key: str, span: Span, size: int | None) -> Answer:
+    """What is left of a range that the service calls impossible; ShortReadError where that is not what was asked
+    for, `Transient` where the service contradicts itself."""
+    if size is not None:
+        (start, stop), *_ = resolve_spans(key, [span], size)
+        if start == stop:
+            return Answer(b"", start, size, None)
+    raise Transient(f"the service has not got bytes {tuple(span)} of {size}", tries=_SHORT_TRIES)
+
+
 def _exactly(key: str, span: Span, answer: Answer) -> Answer:
     """The range out of what came; `Transient` where that is too little, ShortReadError where there is no more."""
     data, got, size, version = answer
@@ -360,7 +362,7 @@ def _exactly(key: str, span: Span, answer: Answer) -> Answer:
         (start, stop), *_ = resolve_spans(key, [span], size)
     elif span.start < 0:
         if len(data) != -span.start:
-            raise Transient("the answer does not say which bytes it is", tries=1, short=True)
+            raise Transient("the answer does not say which bytes it is", tries=1)
         start, stop = (0 if got is None else got), (0 if got is None else got) + len(data)
     else:
         start, stop = span.start, (span.start if got is None else got) + len(data) if span.stop is None else span.stop
@@ -368,5 +370,5 @@ def _exactly(key: str, span: Span, answer: Answer) -> Answer:
     piece = byte_view(data)[max(first, 0) : first + stop - start] if first or len(data) != stop - start else data
     if first < 0 or len(piece) != stop - start:
         what = f"expected {stop - start} bytes from {start} on, got {max(0, len(data) - max(0, first))}"
-        raise Transient(what, tries=_SHORT_TRIES, short=True)
+        raise Transient(what, tries=_SHORT_TRIES)
     return Answer(piece, start, size, version)

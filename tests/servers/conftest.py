@@ -32,7 +32,7 @@ def s3_options(proxy: Proxy) -> dict[str, Any]:
         **KEYS,
         "endpoint_url": proxy.url,
         "client_kwargs": {"region_name": "us-east-1"},
-        "config_kwargs": {"read_timeout": SILENCE, "retries": {"max_attempts": 1}},
+        "config_kwargs": {"read_timeout": SILENCE, "retries": {"max_attempts": 0}},
     }
 
 

@@ -26,6 +26,7 @@ class TestGcs(StoreContract):
         return FsspecStore.from_url(f"gs://data/{uuid4().hex}", gcs_options(gcs_proxy))
 
 
+@pytest.mark.long
 class TestObstoreS3(StoreContract):
     @pytest.fixture
     def store(self, s3_proxy: Proxy) -> Store:

@@ -88,13 +88,13 @@ async def _read_part(
     if headers.get("Content-Encoding", "identity") not in ("identity", ""):
         raise OSError(f"a range came packed as {headers['Content-Encoding']}, so that it cannot be told apart")
     if span is None or found is None or found[1] is None:
-        raise Transient("a part came without saying which", tries=3, short=True)
+        raise Transient("a part came without saying which", tries=3)
     start, stop = int(found[1]), int(found[2]) + 1
     size = None if found[3] == "*" else int(found[3])
     if stop <= start:  # what some services say of a range behind the end
         return Answer(b"", start, size, version)
     if length is not None and length != stop - start:
-        raise Transient(f"the header speaks of {stop - start} bytes and of {length}", tries=3, short=True)
+        raise Transient(f"the header speaks of {stop - start} bytes and of {length}", tries=3)
     return Answer(await _take(read, stop - start), start, size, version)
 
 
@@ -123,4 +123,4 @@ async def _take(read: Reader, count: int) -> bytes:
 
 
 def _short(expected: int, got: int) -> Transient:
-    return Transient(f"expected {expected} bytes, got {got}", short=True)
+    return Transient(f"expected {expected} bytes, got {got}")

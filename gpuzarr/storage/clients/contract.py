@@ -29,9 +29,9 @@ class Transient(Exception):
     `tries`: the most that this failure is worth; a body that is always short is not a bad day of the network.
     """
 
-    def __init__(self, what: str, *, wait: float = 0.0, tries: int | None = None, short: bool = False) -> None:
+    def __init__(self, what: str, *, wait: float = 0.0, tries: int | None = None) -> None:
         super().__init__(what)
-        self.wait, self.tries, self.short = wait, tries, short
+        self.wait, self.tries = wait, tries
 
 
 class Changed(Exception):

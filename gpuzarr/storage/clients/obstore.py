@@ -8,6 +8,7 @@ tries again by itself, as its `retry_config` says, before its failures are seen 
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Hashable
 from typing import Any, NoReturn
 
@@ -17,7 +18,7 @@ from gpuzarr.storage.event_loop import private_loop
 
 _SWAPPING = ("S3Store", "GCSStore", "AzureStore", "MemoryStore")
 # What is in the message of an error that says no more than that something failed.
-_TRANSIENT = ("error sending request", "error decoding response body", "TimedOut", "timed out", "connection", "Server")
+_TRANSIENT = re.compile(r"HttpError|HTTP error|error sending request|timed out|status code: (408|429|5\d\d)")
 
 
 class ObstoreClient(Client):
@@ -53,7 +54,7 @@ class ObstoreClient(Client):
             _raise(error)
         first, last = found.range
         if len(data) != last - first:
-            raise Transient(f"expected {last - first} bytes, got {len(data)}", short=True)
+            raise Transient(f"expected {last - first} bytes, got {len(data)}")
         return Answer(data, first, found.meta["size"], found.meta["e_tag"])
 
     async def _ignoring(self, path: str, span: Span, options: dict[str, Any]) -> Answer:
@@ -102,6 +103,6 @@ def _raise(error: Exception) -> NoReturn:
         raise error
     if name in ("PreconditionError", "AlreadyExistsError"):
         raise Changed(said) from error
-    if name == "GenericError" and any(word in said for word in _TRANSIENT):
+    if name == "GenericError" and _TRANSIENT.search(said):
         raise Transient(said[:300]) from error
     raise error

@@ -68,7 +68,7 @@ class S3Client(Client):
             try:
                 return await read_answer(span, limit, meta["HTTPStatusCode"], headers, read, answer.get("ETag"))
             except _UNREACHABLE as error:
-                raise Transient(repr(error), short=True) from error
+                raise Transient(repr(error)) from error
 
     async def size(self, path: str) -> int | None:
         return int((await self._call("head_object", path))["ContentLength"])
