@@ -12,43 +12,64 @@ from operator import mul
 from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.lib.stride_tricks import as_strided
 
 from gpuzarr.codecs.contract import ChunkSpec
 from gpuzarr.devices import Lane
-from gpuzarr.errors import CorruptChunkError, ShortReadError
-from gpuzarr.fetch import Encoded
-from gpuzarr.plan import Index, Wave
-from gpuzarr.storage.contract import Span, Store, byte_view
+from gpuzarr.errors import CorruptChunkError
+from gpuzarr.fetch import Encoded, Packed
+from gpuzarr.place import put
+from gpuzarr.plan import BoxWave, Index, Wave
+from gpuzarr.storage.contract import Store, byte_view
+from gpuzarr.stored import worth_cutting
 
-LEAST_SAVED = 128 << 10  # bytes of a chunk that must be spared to make up for the dearer request
+Integers = np.ndarray[Any, np.dtype[np.int64]]
 
 
 class Cut(NamedTuple):
-    """The bytes of each row's chunk that hold its part; parallel lists."""
+    """The bytes of each row's chunk that hold its part; one entry a row."""
 
-    starts: list[int]  # offset in the chunk, bytes
-    sizes: list[int]  # bytes
+    starts: Integers  # offset in the chunk, bytes
+    sizes: Integers  # bytes
     shapes: list[Any]  # of the part as a strided view of those bytes; None where it is a list of points
     strides: list[Any]  # bytes; for points, element numbers in those bytes
+    alike: bool  # in size, shape and strides
 
 
 def cut(wave: Wave, spec: ChunkSpec) -> Cut | None:
     """Which bytes the parts of a wave need; None where whole chunks are as good."""
     nbytes = spec.nbytes
-    if nbytes is None or nbytes <= LEAST_SAVED:
+    if nbytes is None or not worth_cutting(0, nbytes):
         return None
-    rows = [_extent(index, spec) for index in wave.in_chunk]
+    steps = [*accumulate((spec.dtype.itemsize, *spec.shape[:0:-1]), mul)][::-1]  # bytes from one element to the next
+    spans = [wave.spans(axis) for axis in range(len(steps))] if isinstance(wave, BoxWave) else [None]
+    parts = _of_rows(wave, spec, steps) if any(s is None for s in spans) else _of_spans(np.stack(spans, 1), spec, steps)  # type: ignore[arg-type]
+    if parts is None:
+        return None
+    return parts if worth_cutting(int(parts.sizes.sum()) // wave.count, nbytes) else None
+
+
+def _of_spans(spans: np.ndarray[Any, Any], spec: ChunkSpec, steps: list[int]) -> Cut:
+    """`spans` are those of `BoxWave`, one axis behind another."""
+    first, step, _, counts = spans
+    each = np.array(steps, np.int64)[:, None]
+    strides = step * each
+    sizes = ((counts - 1) * strides).sum(axis=0) + spec.dtype.itemsize
+    alike = bool((counts == counts[:, :1]).all() and (strides == strides[:, :1]).all())
+    shapes, taken = (list(zip(*columns.tolist(), strict=True)) for columns in (counts, strides))
+    return Cut((first * each).sum(axis=0), sizes, shapes, taken, alike)
+
+
+def _of_rows(wave: Wave, spec: ChunkSpec, steps: list[int]) -> Cut | None:
+    rows = [_extent(index, spec.dtype.itemsize, steps) for index in wave.in_chunk]
     if any(row is None for row in rows):
         return None
-    columns = Cut(*(list(c) for c in zip(*rows, strict=True)))
-    needed, whole = sum(columns.sizes), nbytes * len(rows)
-    return columns if needed * 2 < whole and whole - needed >= LEAST_SAVED * len(rows) else None
+    starts, sizes, shapes, strides = zip(*rows, strict=True)
+    return Cut(np.array(starts, np.int64), np.array(sizes, np.int64), [*shapes], [*strides], False)
 
 
-def _extent(index: tuple[Index, ...], spec: ChunkSpec) -> tuple[int, int, Any, Any] | None:
+def _extent(index: tuple[Index, ...], item: int, steps: list[int]) -> tuple[int, int, Any, Any] | None:
     """Start, size, shape and strides of one part; None for indices that are neither all slices nor all points."""
-    item = spec.dtype.itemsize
-    steps = [*accumulate((item, *spec.shape[:0:-1]), mul)][::-1]  # bytes from one element to the next
     if all(type(i) is slice for i in index):
         counts = tuple([len(range(i.start, i.stop, i.step or 1)) for i in index])
         if not prod(counts):
@@ -69,26 +90,35 @@ def _extent(index: tuple[Index, ...], spec: ChunkSpec) -> tuple[int, int, Any, A
 def fetch(store: Store, keys: list[str], parts: Cut, nbytes: int, lane: Lane) -> Encoded:
     """The bytes of a cut, one object a row, each of `nbytes` bytes in all. Raises CorruptChunkError where an object
     has another size."""
-    room, base = lane.room(sum(parts.sizes))
-    view, sources = byte_view(room), []
-    at = 0
-    for key, start, size in zip(keys, parts.starts, parts.sizes, strict=True):
-        try:
-            got = store.get_ranges(key, [Span(start, start + size)], into=[view[at : at + size]])
-        except ShortReadError as error:
-            raise CorruptChunkError("wrong size", key=key, codec="bytes", expected=nbytes) from error
-        if got is not None and got.size not in (None, nbytes):
-            raise CorruptChunkError("wrong size", key=key, codec="bytes", expected=nbytes, got=got.size)
-        sources.append(None if got is None else base + at)
-        at += size
-    return Encoded(sources, parts.sizes, room, base)
+    ends = np.cumsum(parts.sizes)
+    room, base = lane.room(int(ends[-1]))
+    view, places = byte_view(room), ends - parts.sizes
+    outs = [view[a:b] for a, b in zip(places.tolist(), ends.tolist(), strict=True)]
+    sizes = store.read_parts(keys, parts.starts.tolist(), outs, checked=True)
+    if sizes.count(nbytes) == len(sizes):
+        return Packed(places, parts.sizes, room, base)
+    for key, size in zip(keys, sizes, strict=True):
+        if size is not None and size != nbytes:
+            raise CorruptChunkError("wrong size", key=key, codec="bytes", expected=nbytes, got=size)
+    sources = [None if size is None else base + at for size, at in zip(sizes, places.tolist(), strict=True)]
+    return Encoded(sources, parts.sizes.tolist(), room, base)
 
 
 def place(encoded: Encoded, parts: Cut, wave: Wave, spec: ChunkSpec, dest: np.ndarray[Any, Any], fill: Any) -> None:
     """Put the parts into the destination."""
     dtype, room, base = spec.dtype, encoded.room, encoded.base
+    if parts.alike and (packed := encoded.packed()) is not None and len(packed[0]) > 1:
+        offsets = packed[0]
+        steps = offsets[1:] - offsets[:-1]
+        if steps[0] >= 0 and (steps == steps[0]).all():
+            one = np.ndarray(parts.shapes[0], dtype, room, int(offsets[0]), parts.strides[0])
+            taken = as_strided(one, (len(offsets), *one.shape), (int(steps[0]), *one.strides))
+            every = (slice(None),) * one.ndim
+            for block in wave.blocks():
+                put(taken, block._replace(in_chunk=every), dest)
+            return
     for source, size, shape, strides, in_dest in zip(
-        encoded.sources, parts.sizes, parts.shapes, parts.strides, wave.in_dest, strict=True
+        encoded.sources, parts.sizes.tolist(), parts.shapes, parts.strides, wave.in_dest, strict=True
     ):
         if source is None:
             dest[in_dest] = fill

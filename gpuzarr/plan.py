@@ -29,7 +29,7 @@ Index = Any  # a slice, an integer or an integer array: what NumPy takes for one
 
 _FIRST = np.zeros(1, np.int64)
 MOST_PARTS = 1 << 25  # chunks along one axis of a selection: what stands in a store must not make a plan of any size
-_MANY = 48  # from about here on, computing an axis with NumPy is quicker than a loop
+_MANY = 24  # from about here on, computing an axis with NumPy is quicker than a loop
 
 
 class Block(NamedTuple):

@@ -42,7 +42,7 @@ def read(stored: StoredArray, selection: Selection, dest: np.ndarray[Any, Any]) 
 
 def _read_chunks(stored: StoredArray, selection: Selection, dest: np.ndarray[Any, Any]) -> None:
     plan = plan_chunks(stored.grid, selection)
-    rows = stored.wave_rows(plan.size)
+    rows, lanes = stored.pace(plan.size, selection)
     limit, spec, straight = stored.largest_chain.encoded_limit, stored.chain.spec, _straight(stored)
 
     def one_wave(i: int, lane: Lane) -> None:
@@ -61,12 +61,12 @@ def _read_chunks(stored: StoredArray, selection: Selection, dest: np.ndarray[Any
 
         _deliver(stored, stored.chain, wave, keys.__getitem__, fetch, dest, lane)
 
-    stored.device.run(one_wave, ceil(plan.size / rows), stored.lanes(rows))
+    stored.device.run(one_wave, ceil(plan.size / rows), lanes)
 
 
 def _read_shards(stored: StoredArray, selection: Selection, dest: np.ndarray[Any, Any]) -> None:
     split = plan_shards(stored.inner_grid, stored.grid, selection)
-    rows = stored.wave_rows(split.rows)
+    rows, lanes = stored.pace(split.rows, selection)
     waves = ceil(split.largest / rows)  # of one shard
     shards = _Shards(stored, split, waves)
 
@@ -75,7 +75,7 @@ def _read_shards(stored: StoredArray, selection: Selection, dest: np.ndarray[Any
         shards.take(number).read(part * rows, rows, dest, lane)
         shards.done(number)
 
-    stored.device.run(one_wave, split.size * waves, stored.lanes(rows))
+    stored.device.run(one_wave, split.size * waves, lanes)
 
 
 class _Shards:

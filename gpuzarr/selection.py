@@ -99,6 +99,12 @@ class Box:
         return math.prod(self.full_shape)
 
     @property
+    def reach(self) -> int | None:
+        """How many elements lie between the first and the last along every axis; None where an axis has points."""
+        spans = [entry for entry in self.axes if isinstance(entry, Span)]
+        return math.prod([(s.count - 1) * s.step + 1 for s in spans]) if len(spans) == len(self.axes) else None
+
+    @property
     def to_axes(self) -> Any:
         """An index that turns an array of shape `shape` into a view with every axis of the array, ascending."""
         if not self.axes:

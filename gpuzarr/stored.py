@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from importlib import import_module
+from math import ceil
 from typing import Any
 
 import numpy as np
@@ -18,10 +19,17 @@ from gpuzarr.errors import LimitError
 from gpuzarr.grid import RectilinearGrid, RegularGrid
 from gpuzarr.metadata.model import ArrayMetadata
 from gpuzarr.options import config
+from gpuzarr.selection import Box, Selection
 from gpuzarr.storage.contract import Store
 
 AHEAD_BYTES = 128 << 20  # decoded bytes of waves beyond the device's own lanes, where a store is waited for
 GUESSED_ITEM = 32  # bytes of an element of variable length, for sizing waves
+LEAST_SPARED = 16 << 10  # bytes of an uncompressed chunk that a part of it must spare
+
+
+def worth_cutting(part: int, chunk: int) -> bool:
+    """Whether a part of an uncompressed chunk is read instead of the whole."""
+    return part * 2 < chunk and chunk - part >= LEAST_SPARED
 
 
 def chain_for(metadata: ArrayMetadata, device: Device) -> CodecChain:
@@ -92,32 +100,46 @@ class StoredArray:
         """The chain of the largest chunk, by which waves and their memory are measured."""
         return self.chain if isinstance(self.grid, RegularGrid) else self.chain.for_shape(self.grid.largest_chunk)
 
-    def wave_rows(self, parts: int) -> int:
-        """Parts of one wave, where there are so many in all: chunks, or inner chunks of shards."""
-        if parts <= 1:  # as is the most frequent read
-            return 1
-        chunk, device = self.part_bytes, self.device
-        fair = max(parts // (2 * device.lanes), device.least_wave_bytes // chunk)  # so that all lanes get some
-        rows = max(1, min(fair, device.wave_bytes // chunk))
-        if self.sharding is None:
-            return rows
-        # Where inner chunks lie in Morton order, so many neighbours make up a box, which is quickly placed.
-        return 1 << (rows.bit_length() - 1)
-
     @cached_property
     def part_bytes(self) -> int:
-        """Bytes of a part, decoded; at least one."""
+        """Decoded bytes of a chunk, or of an inner chunk of a shard; a guess where they vary."""
         spec = self.largest_chain.spec if self.sharding is None else self.inner_chain.spec
         itemsize = spec.data_type.itemsize
         return max(1, spec.size * (GUESSED_ITEM if itemsize is None else itemsize))
 
-    def lanes(self, rows: int) -> int:
-        """Waves of so many parts that keep a store busy which waits for a network: while some wait, others decode.
-        0 where the store waits for nothing."""
+    def pace(self, parts: int, selection: Selection) -> tuple[int, int]:
+        """Parts of one wave, and lanes, for a read of so many parts: chunks, or inner chunks of shards.
+
+        A lane more must have about a millisecond of decoding to be worth waking, unless it will mostly wait.
+        """
+        if parts <= 1:  # as is the most frequent read
+            return 1, 1
+        lanes, each, device = self.device.lanes, self.part_bytes, self.device
+        if self.cuts and isinstance(selection, Box) and selection.reach is not None:
+            part = selection.reach * self.chain.spec.dtype.itemsize // parts
+            each = part if worth_cutting(part, each) else each
+        if self.store.in_flight:
+            rows = self.wave_rows(parts, each, device, 2 * lanes)
+            return rows, self.waiting_lanes(rows)
+        if device.kind == "cpu":
+            chain = self.largest_chain if self.sharding is None else self.inner_chain
+            lanes = min(lanes, 1 + parts * each // chain.bytes_per_ms)
+        return self.wave_rows(parts, each, device, lanes), lanes
+
+    def wave_rows(self, parts: int, each: int, device: Device, waves: int) -> int:
+        """Parts of one wave, where so many of `each` bytes are to make up about `waves` waves, or more."""
+        rows = max(1, min(ceil(parts / waves), device.wave_bytes // max(1, each)))
+        # Where inner chunks lie in Morton order, so many neighbours make up a box, which is quickly placed.
+        return rows if self.sharding is None else 1 << (rows.bit_length() - 1)
+
+    def waiting_lanes(self, rows: int) -> int:
+        """Lanes, with waves of so many parts, that keep a store busy which waits for a network: while some wait, others
+        decode. 0 (as many as the device has) where the store waits for nothing."""
         if not self.store.in_flight:
             return 0
         requests = rows if self.sharding is None else 1  # of a wave: neighbours in a shard are read together
-        return max(1, min(self.store.in_flight // requests, AHEAD_BYTES // (rows * self.part_bytes)))
+        ahead = min(self.store.in_flight // requests, AHEAD_BYTES // (rows * self.part_bytes))
+        return max(self.device.lanes, ahead)
 
     @cached_property
     def ceiling(self) -> int:

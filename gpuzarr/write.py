@@ -29,6 +29,8 @@ from gpuzarr.shards import inner_counts, linear, parse
 from gpuzarr.storage.contract import Pieces, Span
 from gpuzarr.stored import StoredArray
 
+LEAST_WAVE = 256 << 10  # bytes that are worth a lane of their own
+
 
 def write(stored: StoredArray, selection: Selection, source: np.ndarray[Any, Any]) -> None:
     """Put `source` into the selected region."""
@@ -41,7 +43,7 @@ def write(stored: StoredArray, selection: Selection, source: np.ndarray[Any, Any
 
 def _write_chunks(stored: StoredArray, selection: Selection, source: np.ndarray[Any, Any]) -> None:
     plan = plan_chunks(stored.grid, selection)
-    rows = stored.wave_rows(plan.size)
+    rows = _wave_rows(stored, plan.size)
 
     def one_wave(i: int, lane: Lane) -> None:
         wave = plan.wave(range(i * rows, min(plan.size, (i + 1) * rows)))
@@ -50,7 +52,14 @@ def _write_chunks(stored: StoredArray, selection: Selection, source: np.ndarray[
         finally:  # of a wave that fails in the middle, some chunks were put
             _forget(stored, wave)
 
-    get_device("cpu").run(one_wave, ceil(plan.size / rows), stored.lanes(rows))
+    get_device("cpu").run(one_wave, ceil(plan.size / rows), stored.waiting_lanes(rows))
+
+
+def _wave_rows(stored: StoredArray, parts: int) -> int:
+    """Chunks, or inner chunks of a shard, that are encoded one after another by one lane."""
+    device = get_device("cpu")
+    waves = max(1, min(2 * device.lanes, parts * stored.part_bytes // LEAST_WAVE))
+    return stored.wave_rows(parts, stored.part_bytes, device, waves)
 
 
 def _write_wave(stored: StoredArray, wave: Wave, source: np.ndarray[Any, Any], lane: Lane) -> None:
@@ -191,7 +200,7 @@ def _write_shards(stored: StoredArray, selection: Selection, source: np.ndarray[
         stored.shard_indexes.pop(key, None)
         _forget(stored, wave)
 
-    get_device("cpu").run(one_shard, split.size, stored.lanes(split.largest))
+    get_device("cpu").run(one_shard, split.size, stored.waiting_lanes(split.largest))
 
 
 def _inside(stored: StoredArray, coords: tuple[int, ...]) -> int:
@@ -234,7 +243,7 @@ def _encoded(
     """All encoded inner chunks of the shard: those in `encoded`, with the rows of the plan replaced."""
     chain = stored.inner_chain
     places = linear(stored, coords, plan.coords()).tolist()
-    rows = stored.wave_rows(plan.size)
+    rows = _wave_rows(stored, plan.size)
 
     def encode(i: int, lane: Lane) -> None:
         for row in range(i * rows, min(plan.size, (i + 1) * rows)):

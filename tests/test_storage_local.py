@@ -30,8 +30,7 @@ READS: list[Callable[[Store, str], Any]] = [
     lambda store, key: store.get(key),
     lambda store, key: store.get_many([key], bytearray(64))[0],
     lambda store, key: store.read_into([key], bytearray(64), 64)[0],
-    lambda store, key: store.get_into(key, bytearray(64)),
-    lambda store, key: store.get_into_many([key], [bytearray(64)])[0],
+    lambda store, key: store.read_parts([key], [0], [bytearray(64)])[0],
     lambda store, key: store.get_ranges(key, [Span(0, 1)]),
     lambda store, key: store.size(key),
 ]
@@ -146,7 +145,7 @@ def test_a_huge_sparse_file_is_not_read(store: LocalStore, root: Path) -> None:
     with pytest.raises(LimitError):
         store.get("k", limit=1 << 20)
     assert store.read_into(["k"], bytearray(8), 8) == [1 << 40]
-    assert store.get_into("k", bytearray(8)) == 1 << 40
+    assert store.read_parts(["k"], [1 << 39], [bytearray(8)]) == [1 << 40]
     with pytest.raises(ShortReadError):
         store.get_ranges("k", [Span(0, (1 << 40) + 1)])
 
@@ -166,7 +165,7 @@ def test_reads_that_stop_early_go_on(store: LocalStore, monkeypatch: pytest.Monk
     monkeypatch.setattr(os, "read", lambda fd, count: read(fd, min(3, count)))
     assert store.get("k") == b"abcdefgh"
     out = bytearray(8)
-    assert store.get_into("k", out) == 8
+    assert store.read_parts(["k"], [0], [out]) == [8]
     assert out == b"abcdefgh"
     pieces = store.get_ranges("k", [Span(1, 8)])
     assert pieces is not None

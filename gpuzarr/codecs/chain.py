@@ -32,6 +32,8 @@ from gpuzarr.metadata.model import ArrayMetadata
 if TYPE_CHECKING:
     from gpuzarr.codecs.sharding_indexed import ShardingCodec
 
+COPIED_PER_MS = 4 << 20  # bytes
+
 
 class CodecChain:
     """A settled chain for chunks like `spec`.
@@ -40,6 +42,7 @@ class CodecChain:
     `lands`: decoded bytes are the elements in C order, so a chunk can be decoded straight into a destination.
     `plain`: so are the stored bytes, so parts of a chunk can be read where they lie.
     `encoded_size`: bytes of every encoded chunk, None where it varies. `encoded_limit`: the most they may be.
+    `bytes_per_ms`: that it decodes to in a millisecond, about.
     `dtype`, `nbytes`: of the chunk in memory; no `nbytes` where elements vary in length.
     `sharding`: the sharding codec, where the chain is nothing else.
     `decode_addresses(source, nbytes, destination)`: as `decode_into`, from address to address, where it `lands`.
@@ -54,6 +57,7 @@ class CodecChain:
         "_specs",
         "array_codecs",
         "bytes_codecs",
+        "bytes_per_ms",
         "decode_addresses",
         "decode_into",
         "decode_joined",
@@ -92,6 +96,7 @@ class CodecChain:
         identity = all(c.is_identity(s) for c, s in zip(self.array_codecs, self._specs, strict=False))
         self.lands = identity and self.serializer.is_native(spec) and spec.dtype == self.spec.dtype
         self.plain = self.lands and not self.bytes_codecs
+        self.bytes_per_ms = min([COPIED_PER_MS, *(codec.bytes_per_ms for codec in self.bytes_codecs)])
         self.dtype, self.nbytes = self.spec.dtype, self.spec.nbytes
         self._decode = self._compile_decode()
         self.decode_into, self.decode_addresses = self._compile_landing()

@@ -180,6 +180,7 @@ class BytesBytesCodec(Codec):
 
     kind = Kind.BYTES_TO_BYTES
     trims: ClassVar[bool] = False
+    bytes_per_ms: ClassVar[int] = 512 << 10  # that it decodes to, about
     only_foreseen: ClassVar[bool] = False  # decoding raises nothing but this library's errors
 
     def encoded_size(self, nbytes: int) -> int | None:

@@ -27,6 +27,7 @@ class Crc32cCodec(BytesBytesCodec):
     name = "crc32c"
     only_foreseen = True
     trims = True
+    bytes_per_ms = 8 << 20
 
     def encoded_size(self, nbytes: int) -> int:
         return nbytes + 4

@@ -47,7 +47,6 @@ class Device(ABC):
     xp: ModuleType  # numpy or cupy
     any_byte_order: bool  # whether it has elements in another byte order than the machine's
     wave_bytes: int  # decoded bytes of one wave, at most
-    least_wave_bytes: int  # with fewer, a wave is not worth a lane of its own
     lanes: int  # waves in flight
 
     @abstractmethod
@@ -70,8 +69,8 @@ class Device(ABC):
 
     @abstractmethod
     def run(self, task: Callable[[int, Lane], None], count: int, lanes: int = 0) -> None:
-        """Call `task(i, lane)` for every i below `count`, several at a time, each on a lane of its own.
+        """Call `task(i, lane)` for every i below `count`, several at a time on lanes of their own.
 
-        `lanes`: how many it should at least be, where tasks mostly wait; a device may have its own bound.
+        `lanes`: how many, 0 for as many as the device has; more than these where tasks mostly wait (not on a GPU).
         The first exception stops the rest and is raised. May be called from a task.
         """

@@ -73,7 +73,6 @@ class CpuDevice(Device):
     xp = np
     any_byte_order = True
     wave_bytes = 2 << 20
-    least_wave_bytes = 256 << 10
 
     def __init__(self) -> None:
         self._local = threading.local()
@@ -128,8 +127,8 @@ class CpuDevice(Device):
             lane.trim()
             return
         numbers, failed = counter(), threading.Event()
-        lanes = max(lanes, self.lanes)
-        kept = HostLane.KEEP * self.lanes // lanes
+        lanes = lanes or self.lanes
+        kept = HostLane.KEEP * self.lanes // max(lanes, self.lanes)
 
         def walk() -> None:
             lane = self.lane()
@@ -142,4 +141,4 @@ class CpuDevice(Device):
             finally:
                 lane.trim(kept)
 
-        self._crew.walk(walk, min(lanes, count), lanes)
+        self._crew.walk(walk, min(lanes, count), max(lanes, self.lanes))

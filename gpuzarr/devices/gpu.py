@@ -146,7 +146,7 @@ class GpuDevice(Device):
     any_byte_order = False
     memory_kinds: tuple[int, ...]  # of DLPack, that this device can use
     number = 0  # among devices of its kind
-    wave_bytes = least_wave_bytes = 64 << 20
+    wave_bytes = 64 << 20
     lanes = 3
     nvcomp_kind: str
     nvcomp: Any = None  # set by the codecs' engine at its first use, as it knows the formats
@@ -299,7 +299,7 @@ class GpuDevice(Device):
         return GpuContextLostError(self._lost)
 
     def run(self, task: Callable[[int, Lane], None], count: int, lanes: int = 0) -> None:
-        """Walk the tasks on up to `self.lanes` lanes: waves are large, and need no more to keep a store busy.
+        """Walk the tasks on at most `self.lanes` lanes: waves are large, and need no more to keep a store busy.
 
         They see all that the caller has queued on its current stream, and all that they queued is done when this
         returns. The first exception stops the rest and is raised."""
@@ -322,7 +322,7 @@ class GpuDevice(Device):
                     raise
                 self._return(lane)
 
-        hands = min(self.lanes, count)
+        hands = min(lanes or self.lanes, self.lanes, count)
         if hands > 0:
             self._crew.walk(walk, hands, self.lanes)
 

@@ -3,7 +3,7 @@
 A store maps keys ("a/zarr.json", "a/c/0/1") to objects (bytes). Missing is `None`; every other failure raises
 a `StoreError` that names the key and chains the cause. Every byte count is compared with what was asked for.
 Keys are checked once, here (`validate_key`), by every store in every operation. The two batch reads of the
-corridor, `read_into` and `get_into_many`, can be told that it was done already.
+corridor, `read_into` and `read_parts`, can be told that it was done already.
 
 A store writes `get`, `get_ranges`, `size`, `set`, `set_if_absent`, `delete`, `list` and `with_read_only`; all else
 has a plain version here, to be replaced where the store can do better.
@@ -196,22 +196,22 @@ class Store(ABC):
                 view[i * stride : i * stride + size] = byte_view(value)
         return sizes
 
-    def get_into(self, key: str, out: Buffer) -> int | None:
-        """Read a whole object straight into `out` (writable, 1-D, uint8), which has the size that is expected.
+    def read_parts(
+        self, keys: Sequence[str], starts: Sequence[int], outs: Sequence[Buffer], *, checked: bool = False
+    ) -> list[int | None]:
+        """Read a part of each of several objects: from its start on, as many bytes as its out (writable, uint8) has.
 
-        Returns the size of the object, None where the key is absent. `out` holds the object where the size is
-        `len(out)`; it holds nothing of use where the size is another one.
+        Returns the bytes of the whole objects, None where a key is absent. An out holds nothing of use where the object
+        ends before its part. `checked` as in `read_into`.
         """
-        return self.get_into_many((key,), (out,))[0]
-
-    def get_into_many(self, keys: Sequence[str], outs: Sequence[Buffer], *, checked: bool = False) -> list[int | None]:
-        """`get_into` for several keys; `checked` as in `read_into`."""
         sizes: list[int | None] = []
-        for value, out in zip(self.get_many(keys), outs, strict=True):
-            size = None if value is None else memoryview(value).nbytes
-            sizes.append(size)
-            if size is not None and size == len(out):
-                byte_view(out)[:] = byte_view(value)
+        for key, start, out in zip(keys, starts, outs, strict=True):
+            try:
+                pieces = self.get_ranges(key, [Span(start, start + len(out))], into=[out])
+            except ShortReadError:
+                sizes.append(self.size(key))
+            else:
+                sizes.append(None if pieces is None else self.size(key) if pieces.size is None else pieces.size)
         return sizes
 
     @abstractmethod

@@ -184,23 +184,8 @@ class LocalStore(WritableDirectory):
             close(root)
         return sizes
 
-    def get_into(self, key: str, out: Buffer) -> int | None:
-        try:
-            descriptor = os.open(f"{self._root}/{validate_key(key)}", _READ)
-        except OSError as error:
-            self._raise_unless_absent(key, error)
-            return None
-        try:
-            size = os.readv(descriptor, (out, bytearray(1)))
-            return size if size == len(out) and size else self._fill(descriptor, key, byte_view(out), size)
-        except OSError as error:
-            self._raise_unless_absent(key, error)
-            return None
-        finally:
-            os.close(descriptor)
-
-    def get_into_many(
-        self, keys: Sequence[str], outs: Sequence[Buffer], *, checked: bool = False
+    def read_parts(
+        self, keys: Sequence[str], starts: Sequence[int], outs: Sequence[Buffer], *, checked: bool = False
     ) -> builtins.list[int | None]:
         if not checked:
             for key in keys:
@@ -208,38 +193,25 @@ class LocalStore(WritableDirectory):
         root = self._open_root()
         if root is None:
             return [None] * len(keys)
-        open_, readv, close = os.open, os.readv, os.close
         sizes: list[int | None] = []
-        beyond = bytearray(1)
         try:
-            for key, out in zip(keys, outs, strict=True):
-                size: int | None
+            for key, start, out in zip(keys, starts, outs, strict=True):
                 try:
-                    descriptor = open_(key, _READ, dir_fd=root)
+                    descriptor = os.open(key, _READ, dir_fd=root)
                     try:
-                        size = readv(descriptor, (out, beyond))
-                        if size != len(out) or not size:
-                            size = self._fill(descriptor, key, byte_view(out), size)
+                        size = self._state(descriptor, key).st_size
+                        if size >= start + len(out):
+                            self._read_range(descriptor, key, start, [byte_view(out)])
                     finally:
-                        close(descriptor)
+                        os.close(descriptor)
                 except OSError as error:
                     self._raise_unless_absent(key, error)
-                    size = None
-                sizes.append(size)
+                    sizes.append(None)
+                else:
+                    sizes.append(size)
         finally:
-            close(root)
+            os.close(root)
         return sizes
-
-    def _fill(self, descriptor: int, key: str, out: memoryview, size: int) -> int:
-        """Read on where the first read did not give what `out` wants; the size of the object."""
-        while 0 < size < len(out):
-            more = os.readv(descriptor, (out[size:],))
-            if not more:
-                return size
-            size += more
-        if size == len(out) and size and not os.read(descriptor, 1):
-            return size
-        return self._state(descriptor, key).st_size
 
     def get_ranges(
         self, key: str, spans: Sequence[Span], *, version: Hashable = None, into: Sequence[Buffer] | None = None

@@ -64,10 +64,10 @@ class WrapperStore(Store):
     ) -> builtins.list[int | None]:
         return self._store.read_into(keys, room, stride, checked=checked)
 
-    def get_into_many(
-        self, keys: Sequence[str], outs: Sequence[Buffer], *, checked: bool = False
+    def read_parts(
+        self, keys: Sequence[str], starts: Sequence[int], outs: Sequence[Buffer], *, checked: bool = False
     ) -> builtins.list[int | None]:
-        return self._store.get_into_many(keys, outs, checked=checked)
+        return self._store.read_parts(keys, starts, outs, checked=checked)
 
     def get_ranges(
         self, key: str, spans: Sequence[Span], *, version: Hashable = None, into: Sequence[Buffer] | None = None
@@ -191,11 +191,14 @@ class WatchingStore(WrapperStore):
             "get", keys, _total, lambda: super(WatchingStore, self).read_into(keys, room, stride, checked=checked)
         )
 
-    def get_into_many(
-        self, keys: Sequence[str], outs: Sequence[Buffer], *, checked: bool = False
+    def read_parts(
+        self, keys: Sequence[str], starts: Sequence[int], outs: Sequence[Buffer], *, checked: bool = False
     ) -> builtins.list[int | None]:
         return self._watch(
-            "get", keys, _total, lambda: super(WatchingStore, self).get_into_many(keys, outs, checked=checked)
+            "get_ranges",
+            keys,
+            lambda sizes: sum(len(out) for out, size in zip(outs, sizes, strict=True) if size is not None),
+            lambda: super(WatchingStore, self).read_parts(keys, starts, outs, checked=checked),
         )
 
     def get_ranges(

@@ -68,7 +68,7 @@ class StoreContract:
         assert store.get_ranges("a/b", []) is None
         assert store.get_many(["a/b", "zarr.json"]) == [None, None]
         assert store.read_into(["a/b"], bytearray(4), 4) == [None]
-        assert store.get_into("a/b", bytearray(4)) is None
+        assert store.read_parts(["a/b"], [0], [bytearray(4)]) == [None]
         assert list(store.list()) == []
         assert list(store.list_dir("a")) == []
         store.delete("a/b")
@@ -159,18 +159,12 @@ class StoreContract:
         assert filled.read_into(["foo/c/0/0", "zarr.json"], room, 5) == [6, 2]
         assert room[5:7] == b"{}"
 
-    def test_get_into_tells_the_size(self, filled: Store) -> None:
-        out = bytearray(6)
-        assert filled.get_into("foo/c/0/0", out) == 6
-        assert out == b"abcdef"
-        assert filled.get_into("foo/c/0/0", bytearray(5)) == 6
-        assert filled.get_into("foo/c/0/0", bytearray(7)) == 6
-        assert filled.get_into("foo/c/0/0", bytearray(0)) == 6
-        assert filled.get_into("foobar/c/0", bytearray(0)) == 0
-        assert filled.get_into("foobar/c/0", bytearray(3)) == 0
-        outs = [bytearray(2), bytearray(1), bytearray(6)]
-        assert filled.get_into_many(["zarr.json", "missing", "foo/c/0/0"], outs) == [2, None, 6]
-        assert outs == [b"{}", b"\0", b"abcdef"]
+    def test_parts_come_with_the_size_of_the_whole(self, filled: Store) -> None:
+        keys = ["foo/c/0/0", "nowhere", "zarr.json", "foo/c/0/0", "foobar/c/0"]
+        outs = [bytearray(3), bytearray(3), bytearray(1), bytearray(7), bytearray(0)]
+        assert filled.read_parts(keys, [2, 0, 1, 0, 0], outs) == [6, None, 2, 6, 0]
+        assert (outs[0], outs[2]) == (b"cde", b"}")
+        assert filled.read_parts(["foo/c/0/0"], [4], [bytearray(3)], checked=True) == [6]
 
     # ---- ranges
 
@@ -217,8 +211,7 @@ class StoreContract:
             lambda: store.get(key),
             lambda: store.get_many(["a", key]),
             lambda: store.read_into(["a", key], bytearray(2), 1),
-            lambda: store.get_into(key, bytearray(1)),
-            lambda: store.get_into_many([key], [bytearray(1)]),
+            lambda: store.read_parts([key], [0], [bytearray(1)]),
             lambda: store.get_ranges(key, [Span(0, 1)]),
             lambda: store.size(key),
             lambda: store.exists(key),

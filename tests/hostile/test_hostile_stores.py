@@ -39,6 +39,7 @@ OPERATIONS: dict[str, Callable[[Store, str], Any]] = {
     "get": lambda store, key: store.get(key),
     "get_many": lambda store, key: store.get_many(["a", key]),
     "get_ranges": lambda store, key: store.get_ranges(key, [Span(0, 1)]),
+    "read_parts": lambda store, key: store.read_parts([key], [0], [bytearray(4)]),
     "read_into": lambda store, key: store.read_into([key], bytearray(4), 4),
     "size": lambda store, key: store.size(key),
     "exists": lambda store, key: store.exists(key),
