@@ -118,13 +118,14 @@ class StoredArray:
         if self.cuts and isinstance(selection, Box) and selection.reach is not None:
             part = selection.reach * self.chain.spec.dtype.itemsize // parts
             each = part if worth_cutting(part, each) else each
-        if self.store.in_flight:
-            rows = self.wave_rows(parts, each, device, 2 * lanes)
-            return rows, self.waiting_lanes(rows)
+        waves = 1  # of a GPU are large
         if device.kind == "cpu":
             chain = self.largest_chain if self.sharding is None else self.inner_chain
-            lanes = min(lanes, 1 + parts * each // chain.bytes_per_ms)
-        return self.wave_rows(parts, each, device, lanes), lanes
+            waves = lanes = min(lanes, 1 + parts * each // chain.bytes_per_ms)
+        if not self.store.in_flight:
+            return self.wave_rows(parts, each, device, waves), lanes
+        rows = self.wave_rows(parts, each, device, 2 * waves)
+        return rows, self.waiting_lanes(rows)
 
     def wave_rows(self, parts: int, each: int, device: Device, waves: int) -> int:
         """Parts of one wave, where so many of `each` bytes are to make up about `waves` waves, or more."""
