@@ -42,15 +42,22 @@ def cut(wave: Wave, spec: ChunkSpec) -> Cut | None:
     if nbytes is None or not worth_cutting(0, nbytes):
         return None
     steps = [*accumulate((spec.dtype.itemsize, *spec.shape[:0:-1]), mul)][::-1]  # bytes from one element to the next
-    spans = [wave.spans(axis) for axis in range(len(steps))] if isinstance(wave, BoxWave) else [None]
-    parts = _of_rows(wave, spec, steps) if any(s is None for s in spans) else _of_spans(np.stack(spans, 1), spec, steps)  # type: ignore[arg-type]
+    spans = _spans(wave, len(steps))
+    parts = _of_rows(wave, spec, steps) if spans is None else _of_spans(spans, spec, steps)
     if parts is None:
         return None
     return parts if worth_cutting(int(parts.sizes.sum()) // wave.count, nbytes) else None
 
 
+def _spans(wave: Wave, ndim: int) -> np.ndarray[Any, Any] | None:
+    """What a box takes of its chunks, as `Wave.spans` tells it, one axis behind another; None where that is not told."""
+    if not isinstance(wave, BoxWave):
+        return None
+    axes = [spans for axis in range(ndim) if (spans := wave.spans(axis)) is not None]
+    return np.stack(axes, 1) if len(axes) == ndim else None
+
+
 def _of_spans(spans: np.ndarray[Any, Any], spec: ChunkSpec, steps: list[int]) -> Cut:
-    """`spans` are those of `BoxWave`, one axis behind another."""
     first, step, _, counts = spans
     each = np.array(steps, np.int64)[:, None]
     strides = step * each
