@@ -27,10 +27,14 @@ extern "C" __global__ void adler32_rows(
         u64 taken = size - begin < ADLER_SEGMENT ? size - begin : ADLER_SEGMENT, behind = size - begin - taken;
         const u8* from = source + start + begin;
         u32 low = begin == 0, high = 0;  // at most 255 * 1024 + 1, and 1024 times that: 28 bits
-        for (u64 i = 0; i < taken; ++i) {
-            low += from[i];
-            high += low;
+        u64 i = 0;
+        for (; i < taken && !aligned(from + i, 8); ++i) high += low += from[i];
+        for (; i + 8 <= taken; i += 8) {
+            u64 word = *(const u64*)(from + i);
+            UNROLL
+            for (int k = 0; k < 8; ++k, word >>= 8) high += low += (u32)(word & 255);
         }
+        for (; i < taken; ++i) high += low += from[i];
         atomicAdd(&sums[2 * row], (u64)low % ADLER);
         atomicAdd(&sums[2 * row + 1], (high + low % ADLER * (behind % ADLER)) % ADLER);
     }

@@ -25,10 +25,12 @@ from gpuzarr.codecs.engines.gpu_steps import Obstacle, settle
 from gpuzarr.codecs.engines.gpu_wave import GpuWave, Integers, Names, Room
 from gpuzarr.codecs.engines.nvcomp_emulated import EmulatedNvcomp
 from gpuzarr.codecs.engines.streams import Pieces, Streams
+from gpuzarr.devices import Lane, get_device
 from gpuzarr.devices.gpu import GpuDevice, GpuLane
 from gpuzarr.errors import CorruptChunkError
 
 SPLITS = {"zstd": streams.split_zstd, "gzip": streams.split_gzip, "lz4": streams.split_lz4, "zlib": streams.split_zlib}
+HOST_TASK = 1 << 20  # decoded bytes that one of the host's threads takes at a time
 # Codecs that do nothing but add a checksum, and the kernel's name of it; "" for those that only the host verifies.
 CHECKSUMS = {
     "crc32c": "crc32c",
@@ -110,16 +112,19 @@ class GpuEngine:
         """Decode the chunks of a wave; `by_host`, on the host whatever the route says. Raises CorruptChunkError,
         whose key `name` of the row says, and GpuMemoryError."""
         wave = GpuWave(self.device, lane, here, self.stride)
+        area: Any = None
         if self.why or by_host:
             wave.bad[:] = True
-            area = wave.area()
         else:
             payload = self._vouched(wave)
             if (found := self._as_they_lie(wave, payload)) is not None:
                 return found
             area = self._decoded(wave, payload)
         if wave.bad.any():
-            self._on_host(wave, area, name)
+            sent, offsets = wave.send(self._on_host(wave, name))
+            if wave.bad.all():
+                return Decoded(sent, offsets)
+            wave.put(np.flatnonzero(wave.bad), sent, offsets, self.chain.nbytes or 0, area)
         return Decoded(area, np.arange(wave.rows, dtype=np.int64) * self.stride)
 
     def _vouched(self, wave: GpuWave) -> Room:
@@ -195,17 +200,26 @@ class GpuEngine:
             if len(chosen):
                 wave.decompress(chosen, area, verify=not self.checks)
 
-    def _on_host(self, wave: GpuWave, area: Any, name: Names) -> None:
-        """Decode the bad rows on the host, and put them in their places by one copy and one launch."""
-        chunks = []
-        rows = np.flatnonzero(wave.bad)
-        for i in rows.tolist():
-            try:
-                chunk = self.chain.decode(wave.here.row(i))
-            except CorruptChunkError as error:
-                raise error.at(name(i)) from error.__cause__
-            chunks.append(np.ascontiguousarray(chunk.transpose(self.order)).reshape(-1).view(np.uint8))
-        wave.put(rows, chunks, area)
+    def _on_host(self, wave: GpuWave, name: Names) -> np.ndarray[Any, Any]:
+        """The bad rows, decoded by the host's threads into page-locked memory: (rows, bytes of a chunk)."""
+        chain, rows = self.chain, np.flatnonzero(wave.bad)
+        chunks = self.device.pinned(len(rows) * (chain.nbytes or 0)).reshape(len(rows), -1)
+        shape = [chain.spec.shape[axis] for axis in self.order]
+        several = max(1, HOST_TASK // max(1, chunks.shape[1]))
+
+        def decode(task: int, lane: Lane) -> None:
+            for i in range(task * several, min(len(rows), (task + 1) * several)):
+                data = wave.here.row(int(rows[i]))
+                try:
+                    if chain.lands:
+                        chain.decode_into(data, chunks[i])
+                    else:
+                        chunks[i].view(chain.dtype).reshape(shape)[...] = chain.decode(data).transpose(self.order)
+                except CorruptChunkError as error:
+                    raise error.at(name(int(rows[i]))) from error.__cause__
+
+        get_device("cpu").run(decode, -(-len(rows) // several))
+        return chunks
 
 
 @lru_cache(maxsize=256)

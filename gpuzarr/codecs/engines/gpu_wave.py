@@ -164,14 +164,17 @@ class GpuWave:
         """Copy encoded bytes to offsets of the chunks that they belong to."""
         self.copy(replace(pieces, offset=pieces.row * self.stride + pieces.offset), dest)
 
-    def put(self, rows: Integers, chunks: list[np.ndarray[Any, Any]], dest: Any) -> None:
-        """Copy chunks of the host's, as bytes, to the places of these rows."""
-        addresses = np.array(self.lane.send(*chunks), np.int64)
-        sizes = np.array([chunk.nbytes for chunk in chunks], np.int64)
-        base = int(addresses.min())
-        source = Area(base, int((addresses + sizes).max()) - base)
-        area = Area(self.device.address(dest), dest.nbytes)
-        launches.copy(self.device, self.lane, addresses - base, rows * self.stride, sizes, source, area)
+    def send(self, chunks: np.ndarray[Any, Any]) -> tuple[Any, Integers]:
+        """Device memory with these chunks of the host's, (rows, bytes), and the offset of each; one copy."""
+        area = self.lane.area("from host", max(1, chunks.nbytes))
+        self.device.copy_in(self.device.address(area), chunks.reshape(-1), self.lane)
+        self.lane.hold(chunks)
+        return area, np.arange(len(chunks), dtype=np.int64) * chunks.shape[1]
+
+    def put(self, rows: Integers, sent: Any, offsets: Integers, nbytes: int, dest: Any) -> None:
+        """Copy what was sent to the places of these rows."""
+        source, area = (Area(self.device.address(a), a.nbytes) for a in (sent, dest))
+        launches.copy(self.device, self.lane, offsets, rows * self.stride, 0 * rows + nbytes, source, area)
 
     def unfilter(self, blocks: Blocks, staging: Any, dest: Any) -> None:
         """Undo Blosc's filters."""
