@@ -149,7 +149,7 @@ def _harmed(found: dict[str, Any]) -> str:
 
 
 def _best(found: dict[str, Any]) -> str:
-    rows = found.get("product", {}).get("rows", [])
+    rows = [row for row in found.get("product", {}).get("rows", []) if row["seconds"]]
     best = [min(row["seconds"], key=lambda name: min(row["seconds"][name])) for row in rows]
     return "; ".join(f"{row['codec']}: {name}" for row, name in zip(rows, best, strict=True))
 

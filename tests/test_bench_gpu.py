@@ -77,18 +77,25 @@ def test_the_lines_for_cuda_run(monkeypatch: pytest.MonkeyPatch, tmp_path: Path)
     assert stages["seconds"]["upload"] == pytest.approx(stages["calls"]["upload"] / 1000)
 
 
-def test_a_wrong_result_ends_the_run(tmp_path: Path) -> None:
-    code = (
-        "import sys; sys.path.insert(0, 'bench'); import gpu, gpu_contenders as g\n"
-        "right = g.OnHost.prepare\n"
-        "g.OnHost.prepare = lambda self, path, device: (lambda read: lambda: read() + 1)(right(self, path, device))\n"
-        "gpu.main(['--device', 'emulated', '--quick', '--codec', 'none', '--only', g.OnHost.name])\n"
-    )
-    command = [sys.executable, "-c", code]
+def test_a_wrong_result_is_said_and_not_timed(tmp_path: Path) -> None:
+    code = """
+import sys
+sys.path.insert(0, "bench")
+import gpu, gpu_contenders as g
+def wrong(right):
+    return lambda self, path, device: (lambda read: lambda: read() + 1)(right(self, path, device))
+g.OnHost.prepare, g.OnDevice.prepare = wrong(g.OnHost.prepare), wrong(g.OnDevice.prepare)
+sys.exit(gpu.main(["--device", "emulated", "--quick", "--codec", "none", "--chunk", "64K", *sys.argv[1:]]))
+"""
+    only = ("--only", "gpuzarr", "gpuzarr cpu + copy")
+    command = [sys.executable, "-c", code, "--out", str(tmp_path / "gpu.json"), *only]
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, cwd=ROOT)
-    assert done.returncode == 1
-    assert "gpuzarr cpu + copy none 64K in 64M float32: not the data that was written" in done.stderr
+    assert done.returncode == 1, done.stderr
+    (row,) = json.loads((tmp_path / "gpu.json").read_text())["rows"]
+    assert row["seconds"] == {}
+    assert row["failed"] == dict.fromkeys(("gpuzarr", "gpuzarr cpu + copy"), "not the data that was written")
+    assert "gpuzarr: not the data that was written" in done.stdout
 
 
 def test_the_session_does_its_steps_and_leaves_what_it_found(tmp_path: Path) -> None:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import pickle
+import subprocess
 import sys
 import threading
 from collections.abc import Callable
 from importlib.machinery import ModuleSpec
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
@@ -87,6 +90,14 @@ def test_the_argument_then_the_block_then_the_option(make: Callable[..., Any], s
                 assert make(*given, device="emulated").device is get_device("emulated")
             assert make(*given).device is own
         assert make(*given).device is get_device("emulated")
+
+
+def test_the_environment_says_the_option() -> None:
+    code = "import gpuzarr; print(gpuzarr.zeros(3, store={}).device.name)"
+    for name in ("emulated", "auto"):
+        environment = {**os.environ, "GPUZARR_DEVICE": name, "PYTHONPATH": str(Path(__file__).parents[1])}
+        done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
+        assert done.stdout.strip() == get_device(name).name
 
 
 def test_load_reads_to_the_device(store: MemoryStore) -> None:

@@ -14,12 +14,14 @@ import numpy as np
 import pytest
 
 import gpuzarr
+from gpuzarr import devices
 from gpuzarr.devices import EmulatedDevice
 from gpuzarr.devices.contract import Lane
 from gpuzarr.devices.gpu import GpuLane
 from gpuzarr.devices.launches import Area, copy
 from gpuzarr.errors import GpuContextLostError
 from gpuzarr.storage import LocalStore
+from tests import oracle
 from tests.test_reading_on_a_gpu import COMPRESSORS, FIELD, SHAPE, check, make
 
 SMALL = 16 * 24 * 4 * 2  # two chunks a wave: every lane is used again and again
@@ -54,6 +56,12 @@ def test_files_are_read_into_a_lanes_room_again_and_again(lazy: EmulatedDevice, 
     check(a, lazy, seed=1)
     lazy.lanes = 1
     check(a, lazy, seed=2)
+
+
+def test_every_selection(lazy: EmulatedDevice, tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(devices._devices, "emulated", lazy)
+    for seed in range(500, 525):
+        oracle.check(seed, 6, str(tmp_path), "emulated")
 
 
 def test_faults_and_little_memory(lazy: EmulatedDevice) -> None:
