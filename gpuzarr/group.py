@@ -428,8 +428,8 @@ class Group(StoredNode):
         path = normalize_path(name)
         if not path or self._find(path) is None:
             raise KeyError(name)
+        self._forget(path)  # first: readers of consolidated metadata would take a deleted array for one of fill values
         delete_node(self.store, join(self.path, path))
-        self._forget(path)
 
     def move(self, source: str, dest: str) -> None:
         """Rename a member and everything below it; `dest` is relative to this group. KeyError,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import fcntl
 import os
 import threading
 from pathlib import Path
@@ -486,3 +488,35 @@ def test_leftovers_of_the_dead_are_told_from_those_of_the_living(tmp_path: Path)
     left = sorted(each.name for each in store.leftovers())
     assert left == sorted([mine, ".gz-new"])
     assert list(store.list()) == ["a/c/0"]
+
+
+def test_a_file_system_without_locks_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    z = gpuzarr.create_array(LocalStore(tmp_path), shape=(4,), chunks=(4,), dtype="i4")
+
+    def none(*_: object) -> None:
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr(fcntl, "fcntl", none)
+    monkeypatch.setattr(fcntl, "flock", none)
+    with pytest.raises(StoreWriteError, match=r"No locks available.*`locking`"):
+        z[0] = 1
+    gpuzarr.open_array(LocalStore(tmp_path, locking="threads"))[0] = 1
+    assert z[0] == 1
+
+
+def test_a_member_is_forgotten_before_it_is_deleted() -> None:
+    for good in range(10):
+        store = MemoryStore()
+        for name in ("a", "b"):
+            gpuzarr.create_array(store, name=name, shape=(4,), dtype="i4")[...] = 1
+        gpuzarr.consolidate_metadata(store)
+        group = gpuzarr.open_group(Failing(store, good))
+        try:
+            del group["a"]
+        except StoreWriteError:
+            now = gpuzarr.open_group(store)
+            assert "a" not in now or now["a"][...].tolist() == [1] * 4
+        else:
+            break
+    assert sorted(gpuzarr.open_group(store)) == ["b"]
+    assert good > 2

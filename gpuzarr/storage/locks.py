@@ -11,6 +11,7 @@ is left over by one is harmless and is taken over by the next holder.
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import struct
@@ -21,6 +22,7 @@ from collections.abc import Callable, Hashable
 from gpuzarr.errors import LockTimeoutError, StoreWriteError
 
 _FIRST_WAIT, _LONGEST_WAIT = 0.0005, 0.02  # seconds between two looks at a file that is locked
+_NO_LOCKS = frozenset({errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP, errno.EINVAL})
 _OPEN_FLAGS = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
 
 
@@ -108,7 +110,8 @@ class FileLock:
         except BaseException as error:
             self._close()
             if isinstance(error, OSError) and not isinstance(error, (LockTimeoutError, StoreWriteError)):
-                raise StoreWriteError(f"cannot lock {self._what}: {error}") from error
+                hint = " (LocalStore has `locking` for such file systems)" if error.errno in _NO_LOCKS else ""
+                raise StoreWriteError(f"cannot lock {self._what}: {error}{hint}") from error
             raise
         self._process = os.getpid()
         _state.held_files.add(self)

@@ -18,7 +18,7 @@ from typing import IO
 from zipfile import ZIP_STORED, BadZipFile, LargeZipFile, ZipFile, ZipInfo
 
 from gpuzarr.errors import StoreError, StoreReadError, StoreWriteError
-from gpuzarr.storage.atomic import temporary_name
+from gpuzarr.storage.atomic import open_directory, sync_directory, temporary_name
 from gpuzarr.storage.contract import DOCUMENTS, Buffer, Pieces, Span, check_limit, copy_into, pieces_of, resolve_spans
 from gpuzarr.storage.zip_members import Source, locate, members_of, read_member
 
@@ -308,6 +308,11 @@ class Archive:
         os.fsync(self._file.fileno())
         os.rename(self._temporary, self._target)
         self._temporary = None
+        directory = open_directory(str(self._target.parent), [], create=False)
+        try:
+            sync_directory(directory)
+        finally:
+            os.close(directory)
 
     def _is_dead(self, info: ZipInfo) -> bool:
         now = self._members.get(info.filename)
