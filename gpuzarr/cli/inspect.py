@@ -97,10 +97,18 @@ def describe(path: str, node: gpuzarr.Array | gpuzarr.Group | Exception) -> dict
         "type": "array",
         "shape": node.shape,
         "dtype": str(node.dtype),
-        "chunks": node.chunks,
-        "shards": node.shards,
+        "chunks": _lengths(node, "chunks"),
+        "shards": _lengths(node, "shards"),
         "nbytes": int(node.nbytes),
     }
+
+
+def _lengths(node: gpuzarr.Array, what: str) -> Any:
+    """The shape of chunks or shards; of a rectilinear grid the lengths along each axis, as they are stored."""
+    try:
+        return getattr(node, what)
+    except NotImplementedError:
+        return node.metadata.grid.to_json()["configuration"]["chunk_shapes"]
 
 
 def what_is_there(path: str) -> str:
