@@ -14,6 +14,7 @@ from gpuzarr.errors import (
     ContainsArrayError,
     GroupNotFoundError,
     KeyValidationError,
+    LimitError,
     MetadataError,
     NodeNotFoundError,
     NodeTypeValidationError,
@@ -32,7 +33,8 @@ UseConsolidated = bool | str | None
 """None: where it is there; True: it must be; False: never; a string: format 2's, under this key."""
 
 NODE_DOCUMENTS = ("zarr.json", ".zarray", ".zgroup")
-_BATCH = 1000  # documents fetched in one call while listing
+_BATCH = 1000  # nodes whose documents are fetched in one call while listing
+_SHORT = 64 << 10  # bytes of a document, for that
 _SHOWN = 10  # names that a message lists
 
 
@@ -221,16 +223,28 @@ def children(store: Store, path: str, zarr_format: int) -> Iterator[tuple[str, N
     for start in range(0, len(names), _BATCH):
         batch = names[start : start + _BATCH]
         keys = [f"{join(path, name)}/{document}" for name in batch for document in wanted]
-        found = fetch_documents(store, keys)
-        for i, name in enumerate(batch):
-            span = slice(i * len(wanted), (i + 1) * len(wanted))
+        for i, (name, found) in enumerate(zip(batch, _by_node(store, keys, len(wanted)), strict=True)):
             if zarr_format == 2:
-                node = _node_v2(found[span], keys[span])
+                node = _node_v2(found, keys[3 * i : 3 * i + 3])
             else:
-                data = found[i]
-                node = None if data is None else node_v3(data, keys[i])
+                node = None if found[0] is None else node_v3(found[0], keys[i])
             if node is not None:
                 yield name, node
+
+
+def _by_node(store: Store, keys: Sequence[str], width: int) -> Iterator[list[Buffer | None]]:
+    """The documents of each node, which has `width` of them; long ones apart, so that few are held at once."""
+    if len(keys) == width:
+        yield fetch_documents(store, keys)
+        return
+    try:
+        found = store.get_many(keys, limit=_SHORT)
+    except LimitError:
+        half = len(keys) // width // 2 * width
+        yield from _by_node(store, keys[:half], width)
+        yield from _by_node(store, keys[half:], width)
+    else:
+        yield from (found[i : i + width] for i in range(0, len(found), width))
 
 
 def descendants(

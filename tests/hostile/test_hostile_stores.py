@@ -158,6 +158,18 @@ def test_a_sparse_shard_of_a_terabyte(root: Path, warm_device: str) -> None:
         everything(root, warm_device)
 
 
+def test_long_documents_of_many_members_are_not_held_at_once(tmp_path: Path) -> None:
+    group = gpuzarr.create_group(tmp_path)
+    for i in range(100):
+        (tmp_path / f"a{i}").mkdir()
+        (tmp_path / f"a{i}/zarr.json").write_bytes(v3()["zarr.json"] + b" " * (20 << 20 if i == 37 else 100_000))
+    assert len(dict(group.members())) == 100
+    for i in range(100):
+        os.truncate(tmp_path / f"a{i}/zarr.json", 20 << 20)
+    with bounded(), pytest.raises(GpuzarrError, match=r"a0/zarr\.json"):
+        dict(group.members())
+
+
 # ---- archives
 
 
