@@ -131,7 +131,7 @@ class StoredArray:
         """Parts of one wave, where so many of `each` bytes are to make up about `waves` waves, or more."""
         rows = max(1, min(ceil(parts / waves), device.wave_bytes // max(1, each)))
         # Where inner chunks lie in Morton order, so many neighbours make up a box, which is quickly placed.
-        return rows if self.sharding is None else 1 << (rows.bit_length() - 1)
+        return rows if self.sharding is None or rows >= parts else 1 << (rows.bit_length() - 1)
 
     def waiting_lanes(self, rows: int) -> int:
         """Lanes, with waves of so many parts, that keep a store busy which waits for a network: while some wait, others
