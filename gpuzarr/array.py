@@ -104,8 +104,9 @@ class Array(ArrayFacts):
     def _reshaping(self) -> Iterator[tuple[ArrayMetadata, Callable[[ArrayMetadata], None]]]:
         """The metadata in the store, and a function that replaces them and goes on with the new ones. Nobody else
         appends or resizes meanwhile. ConflictError where another writer did so since this array was opened."""
-        stored = self._stored
-        waiting = {"timeout": stored.lock_timeout, "synchronizer": self.synchronizer}
+        # Chunks are locked inside: a synchronizer that has one lock for all keys would wait for itself.
+        apart = getattr(self.synchronizer, "keeps_keys_apart", False)
+        waiting = {"timeout": self._stored.lock_timeout, "synchronizer": self.synchronizer if apart else None}
         with changing(self.store, self.path, self.metadata, **waiting) as (now, replace_by):
             if now.with_attributes({}) != self.metadata.with_attributes({}):
                 raise ConflictError(

@@ -20,6 +20,8 @@ from gpuzarr.storage.locks import FileLock, thread_lock
 class ThreadSynchronizer:
     """Locks between the threads of this process; LockTimeoutError after `timeout` seconds. A pickle is a new one."""
 
+    keeps_keys_apart = True  # the lock of one key may be taken while that of another is held
+
     def __init__(self, *, timeout: float = 60.0) -> None:
         self.timeout = timeout
 
@@ -37,6 +39,8 @@ def _thread_synchronizer(timeout: float) -> ThreadSynchronizer:
 class ProcessSynchronizer:
     """Locks between threads and processes, by lock files below the directory `path` (a file system that all of
     them see); LockTimeoutError after `timeout` seconds."""
+
+    keeps_keys_apart = True
 
     def __init__(self, path: str | os.PathLike[str], *, timeout: float = 60.0) -> None:
         self.path = os.fspath(path)

@@ -6,7 +6,9 @@ import errno
 import fcntl
 import os
 import threading
+from contextlib import closing, nullcontext
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -304,6 +306,54 @@ def test_of_appends_at_once_none_is_lost(store: Store) -> None:
     found = gpuzarr.open_array(store)[...].reshape(-1, 3)
     assert sorted(found[:, 0].tolist()) == sorted(100 * w + i for w in range(4) for i in range(8))
     assert (found == found[:, :1]).all()
+
+
+def test_a_synchronizer_with_one_lock_for_all_does_not_wait_for_itself(store: Store) -> None:
+    class One:
+        lock = threading.Lock()
+
+        def __getitem__(self, key: str) -> Any:
+            assert self.lock.acquire(timeout=5), "it waits for itself"
+            return closing(SimpleNamespace(close=self.lock.release))
+
+    z = gpuzarr.create_array(store, shape=(5,), chunks=(4,), dtype="i4", synchronizer=One())
+    z.append(np.ones(2, "i4"))
+    z.resize(6)
+    z.resize(9)
+    z.attrs["a"] = 1
+    assert z[...].tolist() == [0] * 5 + [1] + [0] * 3
+
+
+@pytest.mark.parametrize("kind", ["thread", "process"])
+def test_the_synchronizers_that_are_here_keep_appends_apart(tmp_path: Path, kind: str) -> None:
+    class Blind(MemoryStore):
+        """Whose own locks are of no use, as those of a store that other machines share."""
+
+        def lock(self, key: str, *, timeout: float = 60.0) -> Any:
+            return nullcontext()
+
+    store = Blind()
+    synchronizer: Any = gpuzarr.ThreadSynchronizer()
+    if kind == "process":
+        synchronizer = gpuzarr.ProcessSynchronizer(tmp_path / "locks")
+    z = gpuzarr.create_array(store, shape=(0,), chunks=(5,), dtype="i4", synchronizer=synchronizer)
+
+    def work(worker: int) -> None:
+        mine = gpuzarr.open_array(store, synchronizer=synchronizer)
+        for _ in range(10):
+            while True:
+                try:
+                    mine.append(np.full(3, worker, "i4"))
+                    break
+                except ConflictError:
+                    mine.refresh()
+
+    workers = [threading.Thread(target=work, args=(i,)) for i in range(3)]
+    for each in workers:
+        each.start()
+    for each in workers:
+        each.join(60)
+    assert np.bincount(z.refresh()[...], minlength=3).tolist() == [30, 30, 30]
 
 
 def test_what_was_removed_cannot_be_changed(store: Store) -> None:
