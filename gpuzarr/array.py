@@ -106,8 +106,11 @@ class Array(ArrayFacts):
         appends or resizes meanwhile. ConflictError where another writer did so since this array was opened."""
         # Chunks are locked inside: a synchronizer that has one lock for all keys would wait for itself.
         apart = getattr(self.synchronizer, "keeps_keys_apart", False)
-        waiting = {"timeout": self._stored.lock_timeout, "synchronizer": self.synchronizer if apart else None}
-        with changing(self.store, self.path, self.metadata, **waiting) as (now, replace_by):
+        synchronizer, timeout = self.synchronizer if apart else None, self._stored.lock_timeout
+        with changing(self.store, self.path, self.metadata, timeout=timeout, synchronizer=synchronizer) as (
+            now,
+            replace_by,
+        ):
             if now.with_attributes({}) != self.metadata.with_attributes({}):
                 raise ConflictError(
                     f"{self!r} was changed by another writer and has shape {now.shape} now; refresh() takes that over"
