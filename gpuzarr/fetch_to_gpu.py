@@ -52,7 +52,7 @@ class Straight:
     def objects(self, keys: Sequence[str], lane: GpuLane) -> Landed | None:
         """Whole objects, each a chunk; None where they must go by the host."""
         stride = -(-self._nbytes // 256) * 256
-        if self._nbytes < LEAST and not self._wanted:
+        if self._way == "host" or (self._nbytes < LEAST and not self._wanted):
             return None
         area = _room(lane, stride * len(keys))
         if area is None:
@@ -72,7 +72,7 @@ class Straight:
 
         Raises ObjectChangedError where the object is no longer in the state `version`."""
         there = starts >= 0
-        if not there.any() or (sizes[there] != self._nbytes).any():
+        if self._way == "host" or not there.any() or (sizes[there] != self._nbytes).any():
             return None
         order = np.sort(starts[there])
         cuts = np.flatnonzero(np.diff(order) > self._nbytes + self._store.coalesce_gap) + 1

@@ -50,7 +50,7 @@ def cut(wave: Wave, spec: ChunkSpec) -> Cut | None:
 
 
 def _spans(wave: Wave, ndim: int) -> np.ndarray[Any, Any] | None:
-    """What a box takes of its chunks, as `Wave.spans` tells it, one axis behind another; None where that is not told."""
+    """What a box takes of its chunks, as `Wave.spans` tells it, one axis behind another; None where it is not told."""
     if not isinstance(wave, BoxWave):
         return None
     axes = [spans for axis in range(ndim) if (spans := wave.spans(axis)) is not None]
