@@ -1,7 +1,8 @@
-"""Parts of uncompressed chunks, read where they lie.
+"""Parts of chunks, read and decoded without their wholes.
 
 Where the stored bytes are the elements in C order, a selection that takes little of a chunk needs only the bytes
-from its first element to its last. `cut` says which, for a wave; `place` puts them into the destination.
+from its first element to its last. `cut` says which, for a wave; `place` puts them into the destination. `deliver`
+does the same for chunks that a codec can decode in part.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.lib.stride_tricks import as_strided
 
+from gpuzarr.codecs.chain import CodecChain
 from gpuzarr.codecs.contract import ChunkSpec
 from gpuzarr.devices import Lane
 from gpuzarr.errors import CorruptChunkError
@@ -109,6 +111,24 @@ def fetch(store: Store, keys: list[str], parts: Cut, nbytes: int, lane: Lane) ->
             raise CorruptChunkError("wrong size", key=key, codec="bytes", expected=nbytes, got=size)
     sources = [None if size is None else base + at for size, at in zip(sizes, places.tolist(), strict=True)]
     return Encoded(sources, parts.sizes.tolist(), room, base)
+
+
+def deliver(chain: CodecChain, wave: Wave, encoded: Encoded, dest: np.ndarray[Any, Any], lane: Lane) -> bool:
+    """Decode and place the parts of compressed chunks, where the codec can do so without decoding the whole; else
+    False, with nothing done."""
+    parts = cut(wave, chain.spec)
+    if parts is None or chain.decode_parts is None or encoded.room is None:
+        return False
+    if not all(type(source) is int for source in encoded.sources):
+        return False
+    offsets, sizes = np.array(encoded.sources, np.int64) - encoded.base, np.array(encoded.sizes, np.int64)
+    spans = parts.starts, parts.starts + parts.sizes
+    decoded = chain.decode_parts(encoded.room, encoded.base, offsets, sizes, spans, lane.scratch)
+    if decoded is None:
+        return False
+    scratch, base, places = decoded
+    place(Packed(places, parts.sizes, scratch, base), parts, wave, chain.spec, dest, None)
+    return True
 
 
 def place(encoded: Encoded, parts: Cut, wave: Wave, spec: ChunkSpec, dest: np.ndarray[Any, Any], fill: Any) -> None:

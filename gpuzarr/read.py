@@ -242,7 +242,9 @@ def _deliver(
                 strict,
             )
     else:
-        deliver(chain, wave, name, fetch(rows), dest, stored.fill, lane, strict)
+        encoded = fetch(rows)
+        if not stored.cuts_blocks or not pieces.deliver(chain, wave, encoded, dest, lane):
+            deliver(chain, wave, name, encoded, dest, stored.fill, lane, strict)
 
 
 def _straight(stored: StoredArray) -> Any:

@@ -163,6 +163,14 @@ class StoredArray:
         return chain.plain and regular and here
 
     @cached_property
+    def cuts_blocks(self) -> bool:
+        """Whether parts of chunks can be decoded without their wholes."""
+        chain = self.chain if self.sharding is None else self.inner_chain
+        regular = self.sharding is not None or isinstance(self.grid, RegularGrid)
+        large = chain.nbytes is not None and worth_cutting(0, chain.nbytes)
+        return chain.decode_parts is not None and large and regular and self.device.kind == "cpu"
+
+    @cached_property
     def _joined(self) -> tuple[str, Any]:
         """What every chunk key starts with, and the function that joins the numbers after it."""
         encoding = self.metadata.key_encoding

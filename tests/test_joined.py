@@ -109,6 +109,49 @@ def test_a_stream_that_reaches_into_the_next_chunk_is_left_alone() -> None:
     assert blosc_container(wave.room, wave.offsets, wave.sizes, 16384) is None
 
 
+@pytest.mark.parametrize("codecs", [c for c in CODECS if c[0].name == "blosc"], ids=str)
+def test_parts_are_those_of_the_whole(codecs: tuple[Any, ...]) -> None:
+    chain = chain_of(codecs, 4096)
+    chunks = chunks_of(7, 4096)
+    wave = Wave(chain, [bytes(chain.encode(c)) for c in chunks], 3)
+    rng, lane = np.random.default_rng(5), HostLane()
+    decode = chain.decode_parts
+    assert decode is not None
+    for _ in range(20):
+        starts = rng.integers(0, 16384, 7)
+        stops = rng.integers(starts + 1, np.minimum(starts + rng.choice([2, 600, 16384]), 16384) + 1)
+        found = decode(wave.room, wave.base, wave.offsets, wave.sizes, (starts, stops), lane.scratch)
+        assert found is not None
+        decoded, address, places = found
+        assert address == decoded.ctypes.data
+        for chunk, start, stop, at in zip(chunks, starts, stops, places, strict=True):
+            np.testing.assert_array_equal(decoded[at : at + stop - start], chunk.view(np.uint8)[start:stop])
+
+
+def test_small_parts_decode_few_blocks(tmp_path: Any) -> None:
+    data = chunks_of(512, 512, seed=6)
+    compressors = BloscCodec(cname="lz4", shuffle="shuffle", blocksize=4096)
+    z = gpuzarr.create_array(tmp_path, shape=data.shape, chunks=(256, 512), dtype="f4", compressors=compressors)
+    z[...] = data
+    decoded = []
+    chain = z._stored.chain
+    whole = chain.decode_parts
+    assert whole is not None
+
+    def watched(*arguments: Any) -> Any:
+        found = whole(*arguments)
+        decoded.append(0 if found is None else found[0].size)
+        return found
+
+    chain.decode_parts = watched
+    for key in (np.s_[30:47], np.s_[255:258, 9:20], np.s_[100, 7], np.s_[::-1, 3], np.s_[:, 100:130:4]):
+        np.testing.assert_array_equal(z[key], data[key])
+    block = int.from_bytes((tmp_path / "c/0/0").read_bytes()[8:12], "little")
+    assert block * 4 <= 256 * 2048  # bytes of a chunk
+    rows = range(30 * 2048 // block, (47 * 2048 - 1) // block + 1)
+    assert decoded == [len(rows) * block, 2 * block, block]  # the other two go through nearly all of a chunk
+
+
 def test_a_frame_that_reaches_into_the_next_chunk_is_left_alone() -> None:
     chain = chain_of((ZstdCodec(),), 4096)
     blobs = [bytes(chain.encode(c)) for c in chunks_of(3, 4096, seed=3)]

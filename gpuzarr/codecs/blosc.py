@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any, Literal, Self
 
-from gpuzarr.codecs.contract import BytesBytesCodec, ChunkSpec, Decoder, JoinedDecoder, is_integer
+from gpuzarr.codecs.contract import BytesBytesCodec, ChunkSpec, Decoder, JoinedDecoder, PartDecoder, is_integer
 from gpuzarr.codecs.engines import cpu
 from gpuzarr.codecs.engines.blosc_header import HEADER_SIZE, MAX_SIZE
 from gpuzarr.codecs.engines.memory import Buffer, octets, size_of
@@ -106,6 +106,9 @@ class BloscCodec(BytesBytesCodec):
 
     def joined_decoder(self, nbytes: int) -> JoinedDecoder | None:
         return cpu.blosc().joined_decoder(nbytes)
+
+    def part_decoder(self, nbytes: int) -> PartDecoder | None:
+        return cpu.blosc().part_decoder(nbytes)
 
     def decode(self, data: Buffer, limit: int) -> Buffer:
         size = int.from_bytes(octets(data)[4:8].tobytes(), "little", signed=True)

@@ -23,6 +23,7 @@ from gpuzarr.codecs.contract import (
     Codec,
     Decoder,
     JoinedDecoder,
+    PartDecoder,
 )
 from gpuzarr.codecs.engines.memory import Buffer, address, memory_at, size_of, writable_address
 from gpuzarr.codecs.registry import codec_from_config
@@ -47,7 +48,7 @@ class CodecChain:
     `sharding`: the sharding codec, where the chain is nothing else.
     `decode_addresses(source, nbytes, destination)`: as `decode_into`, from address to address, where it `lands`.
     `decode_joined`: the same for several chunks by one call, as `BytesBytesCodec.joined_decoder` has it; None where
-    there is no such way.
+    there is no such way. `decode_parts`: the same of `BytesBytesCodec.part_decoder`.
     """
 
     __slots__ = (
@@ -61,6 +62,7 @@ class CodecChain:
         "decode_addresses",
         "decode_into",
         "decode_joined",
+        "decode_parts",
         "dtype",
         "encoded_limit",
         "encoded_size",
@@ -77,6 +79,7 @@ class CodecChain:
     decode_addresses: Decoder
     decode_into: Callable[[Buffer, Buffer], None]
     decode_joined: JoinedDecoder | None
+    decode_parts: PartDecoder | None
 
     def __init__(self, codecs: Sequence[Codec], spec: ChunkSpec) -> None:
         self.spec = spec
@@ -100,7 +103,7 @@ class CodecChain:
         self.dtype, self.nbytes = self.spec.dtype, self.spec.nbytes
         self._decode = self._compile_decode()
         self.decode_into, self.decode_addresses = self._compile_landing()
-        self.decode_joined = self._compile_joined()
+        self.decode_joined, self.decode_parts = self._compile_joined()
 
     @classmethod
     def build(cls, codecs: Sequence[Codec], spec: ChunkSpec) -> CodecChain:
@@ -244,31 +247,15 @@ class CodecChain:
 
         return into, decode
 
-    def _compile_joined(self) -> JoinedDecoder | None:
+    def _compile_joined(self) -> tuple[JoinedDecoder | None, PartDecoder | None]:
+        """`decode_joined` and `decode_parts`."""
         outer, nbytes = self.bytes_codecs[1:], self.spec.nbytes
         if not self.lands or self.plain or not nbytes or not all(codec.trims for codec in outer):
-            return None
+            return None, None
         joined = self.bytes_codecs[0].joined_decoder(nbytes)
-        if joined is None or not outer:
-            return joined
+        parts = self.bytes_codecs[0].part_decoder(nbytes)
         trims = [codec.trim for codec in reversed(outer)]
-
-        def decode(
-            room: np.ndarray[Any, Any],
-            base: int,
-            offsets: np.ndarray[Any, Any],
-            sizes: np.ndarray[Any, Any],
-            destination: int,
-        ) -> bool:
-            try:
-                for trim in trims:
-                    rows = zip(offsets.tolist(), sizes.tolist(), strict=True)
-                    sizes = np.array([trim(base + offset, size) for offset, size in rows], np.int64)
-            except CorruptChunkError:
-                return False
-            return joined(room, base, offsets, sizes, destination)
-
-        return decode
+        return joined and _trimmed(trims, joined, False), parts and _trimmed(trims, parts, None)
 
     def _guarded(self, decode: Decoder) -> Decoder:
         """`decode`, with what it does not foresee turned into CorruptChunkError."""
@@ -339,6 +326,23 @@ def _after(unwrap: Callable[[Buffer], Buffer], last: Decoder) -> Decoder:
         last(address(inner), size_of(inner), destination)
 
     return decode
+
+
+def _trimmed(trims: Sequence[Callable[[int | bytes, int], int]], decode: Any, otherwise: Any) -> Any:
+    """A decoder of several chunks behind checksums; what it gives where one of these is wrong."""
+    if not trims:
+        return decode
+
+    def trimmed(room: Any, base: int, offsets: np.ndarray[Any, Any], sizes: np.ndarray[Any, Any], *rest: Any) -> Any:
+        try:
+            for trim in trims:
+                rows = zip(offsets.tolist(), sizes.tolist(), strict=True)
+                sizes = np.array([trim(base + offset, size) for offset, size in rows], np.int64)
+        except CorruptChunkError:
+            return otherwise
+        return decode(room, base, offsets, sizes, *rest)
+
+    return trimmed
 
 
 def _after_trim(trim: Callable[[int | bytes, int], int], last: Decoder) -> Decoder:

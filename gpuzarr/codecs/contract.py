@@ -20,7 +20,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
 from enum import Enum
 from math import prod
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, Self, TypeAlias
 
 import numpy as np
 
@@ -32,7 +32,14 @@ from gpuzarr.options import config
 # decode(source, nbytes, destination): the source is an address, or a `bytes` object itself.
 Decoder = Callable[[int | bytes, int, int], None]
 # decode(room, address of the room, offset of each chunk in it, bytes of each, destination address)
-JoinedDecoder = Callable[[np.ndarray[Any, Any], int, np.ndarray[Any, Any], np.ndarray[Any, Any], int], bool]
+JoinedDecoder: TypeAlias = Callable[[np.ndarray[Any, Any], int, np.ndarray[Any, Any], np.ndarray[Any, Any], int], bool]
+
+# decode(room, address of the room, offset of each chunk in it, bytes of each, (start, stop) of the part of each in
+# decoded bytes, scratch of a lane) -> (uint8 array, its address, where in it each part starts)
+PartDecoder: TypeAlias = Callable[
+    [np.ndarray[Any, Any], int, np.ndarray[Any, Any], np.ndarray[Any, Any], tuple[Any, Any], Any],
+    tuple[np.ndarray[Any, Any], int, np.ndarray[Any, Any]] | None,
+]
 
 
 def is_integer(value: Any, low: int, high: int) -> bool:
@@ -219,6 +226,11 @@ class BytesBytesCodec(Codec):
         is none. It gives False, with the destination in any state, where some chunk is not like the others or is
         damaged: they are then decoded one by one. It may write to the room between the chunks, and to the
         `APRON` (`devices.cpu`) bytes in front of it."""
+        return None
+
+    def part_decoder(self, nbytes: int) -> PartDecoder | None:
+        """A function that decodes only what parts of chunks of `nbytes` bytes need; None where there is none. It gives
+        None where it cannot, as `joined_decoder` does, with the same liberties."""
         return None
 
     def strip(self, data: Buffer) -> Buffer | None:

@@ -14,7 +14,7 @@ Formats: https://github.com/Blosc/c-blosc/blob/main/README_CHUNK_FORMAT.rst, RFC
 
 from __future__ import annotations
 
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 
@@ -35,9 +35,18 @@ def _words(room: Room) -> np.ndarray[Any, np.dtype[np.int32]]:
     return np.ndarray((room.size - 3,), "<i4", room, 0, (1,))
 
 
-def blosc_container(room: Room, offsets: Integers, sizes: Integers, nbytes: int) -> bytes | None:
-    """The front of one container, to be put right before `room`, that has the blocks of all the containers which
-    lie in `room` and hold `nbytes` bytes each."""
+class Container(NamedTuple):
+    """Blocks of several Blosc containers as one: what goes right before the room, and bytes of a block."""
+
+    front: bytes
+    blocksize: int
+
+
+def blosc_container(
+    room: Room, offsets: Integers, sizes: Integers, nbytes: int, spans: tuple[Integers, Integers] | None = None
+) -> Container | None:
+    """One container of the blocks of all containers which lie in `room` and hold `nbytes` bytes each. With `spans`,
+    only of those blocks of each that have some of its decoded bytes from spans[0] to spans[1]."""
     if int(sizes.min()) < HEADER_SIZE or int(sizes.max()) > BLOSCLZ_LIMIT:
         return None
     words = _words(room)
@@ -54,24 +63,33 @@ def blosc_container(room: Room, offsets: Integers, sizes: Integers, nbytes: int)
     if is_stored(flags) or nbytes % blocksize:
         return None
     blocks = nbytes // blocksize
-    front = HEADER_SIZE + 4 * blocks * len(offsets)
-    if front > APRON or int(sizes.min()) < HEADER_SIZE + 4 * blocks:
+    if int(sizes.min()) < HEADER_SIZE + 4 * blocks:
         return None
-    base, ends = offsets[:, None], (offsets + sizes)[:, None]
-    table = words[base + HEADER_SIZE + 4 * np.arange(blocks)] + base  # where each block starts in the room
+    base, ends, entries = offsets[:, None], (offsets + sizes)[:, None], np.arange(blocks)
+    if spans is not None:
+        low, high = spans[0] // blocksize, (spans[1] - 1) // blocksize + 1
+        rows = np.repeat(np.arange(len(offsets)), high - low)
+        entries = np.arange(len(rows)) - np.repeat(np.cumsum(high - low) - high, high - low)
+        base, ends = offsets[rows], (offsets + sizes)[rows]
+    table = words[base + HEADER_SIZE + 4 * entries] + base  # where each block starts in the room
+    front = HEADER_SIZE + 4 * table.size
+    if front > APRON or not _inside(words, table, base, ends, splits(flags, first[3], blocksize)):
+        return None
+    sums = np.array([blocksize * table.size, blocksize, front + int((offsets + sizes).max())], "<i4")
+    return Container(first[:4] + sums.tobytes() + (table + front).astype("<i4").tobytes(), blocksize)
+
+
+def _inside(words: Any, table: Integers, base: Integers, ends: Integers, streams: int) -> bool:
+    """Whether all streams of the blocks that start at `table` lie in their own container."""
     at, last = table, ends - 4
-    for _ in range(splits(flags, first[3], blocksize)):
+    for _ in range(streams):
         if (at < base).any() or (at > last).any():
-            return None
+            return False
         length = words[at]
         at = at + length + 4
         if (length < 0).any():
-            return None
-    if (at > ends).any():
-        return None
-    total = front + int((offsets + sizes).max())
-    sums = np.array([nbytes * len(offsets), blocksize, total], "<i4").tobytes()
-    return bytes(first[:4] + sums + (table + front).astype("<i4").tobytes())
+            return False
+    return not (at > ends).any()
 
 
 def zstd_frames(room: Room, offsets: Integers, sizes: Integers, nbytes: int) -> bool:

@@ -31,6 +31,7 @@ from gpuzarr.errors import CorruptChunkError, EncodeError
 # A checksum of so little is done before another thread would have got the interpreter; decoders let go of it always:
 # held through a wave of 16-KiB Blosc chunks it made two threads slower than one.
 KEEP_INTERPRETER = 32 << 10
+_BYTE = np.dtype(np.uint8)
 KEEP_SCRATCH = 16 << 20  # bytes of compressor output room that a thread keeps
 
 
@@ -254,12 +255,32 @@ class Blosc:
         decompress = self._library.blosc_decompress_ctx
 
         def decode(room: Any, base: int, offsets: Any, sizes: Any, destination: int) -> bool:
-            front = blosc_container(room, offsets, sizes, nbytes)
-            if front is None:
+            joined = blosc_container(room, offsets, sizes, nbytes)
+            if joined is None:
                 return False
-            start, total = base - len(front), nbytes * len(offsets)
-            ctypes.memmove(start, front, len(front))
+            start, total = base - len(joined.front), nbytes * len(offsets)
+            ctypes.memmove(start, joined.front, len(joined.front))
             return bool(decompress(start, destination, total, 1) == total)
+
+        return decode
+
+    def part_decoder(self, nbytes: int) -> Any:
+        """As `BytesBytesCodec.part_decoder`: only the blocks that have something of the parts."""
+        decompress = self._library.blosc_decompress_ctx
+
+        def decode(room: Any, base: int, offsets: Any, sizes: Any, spans: Any, scratch: Any) -> Any:
+            joined = blosc_container(room, offsets, sizes, nbytes, spans)
+            if joined is None:
+                return None
+            low, high = spans[0] // joined.blocksize, (spans[1] - 1) // joined.blocksize + 1
+            ends = np.cumsum(high - low) * joined.blocksize
+            total = int(ends[-1])
+            decoded, destination = scratch((total,), _BYTE)
+            start = base - len(joined.front)
+            ctypes.memmove(start, joined.front, len(joined.front))
+            if decompress(start, destination, total, 1) != total:
+                return None
+            return decoded, destination, ends - high * joined.blocksize + spans[0]
 
         return decode
 

@@ -88,6 +88,9 @@ class Blosc:
     def joined_decoder(self, nbytes: int) -> None:
         """Chunks go one by one."""
 
+    def part_decoder(self, nbytes: int) -> None:
+        """Chunks are decoded whole."""
+
     def encode(self, data: Any, cname: str, clevel: int, shuffle: int, typesize: int, blocksize: int) -> bytes:
         """One container."""
         from numcodecs import blosc

@@ -16,7 +16,7 @@ from typing import Any, Self
 import numpy as np
 
 from gpuzarr.codecs.blosc import CNAMES, SHUFFLES, BloscCodec
-from gpuzarr.codecs.contract import BytesBytesCodec, ChunkSpec, Decoder, JoinedDecoder, is_integer
+from gpuzarr.codecs.contract import BytesBytesCodec, ChunkSpec, Decoder, JoinedDecoder, PartDecoder, is_integer
 from gpuzarr.codecs.deflate import ZLIB, inflate, inflater
 from gpuzarr.codecs.engines import cpu
 from gpuzarr.codecs.engines.memory import Buffer, byte_view, bytes_at, octets, size_of
@@ -45,6 +45,9 @@ class _Delegating(Numcodec, BytesBytesCodec):
 
     def joined_decoder(self, nbytes: int) -> JoinedDecoder | None:
         return self.inner.joined_decoder(nbytes)
+
+    def part_decoder(self, nbytes: int) -> PartDecoder | None:
+        return self.inner.part_decoder(nbytes)
 
     def decode_into(self, data: Buffer, out: Buffer) -> None:
         self.inner.decode_into(data, out)
