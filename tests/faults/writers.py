@@ -60,7 +60,11 @@ def watch(root: str, stop: threading.Event, wrong: list[str]) -> None:
     """Read again and again until `stop`; what goes back, or is torn, is noted."""
     before = np.zeros(CELLS, "i8")
     while not stop.is_set():
-        now = gpuzarr.open_array(LocalStore(root))[...]
+        try:
+            now = gpuzarr.open_array(LocalStore(root))[...]
+        except Exception as error:
+            wrong.append(f"could not be read: {error!r}")
+            return
         if (now < before).any():
             wrong.append(f"went back from {before} to {now}")
         parts = now.reshape(-1, TOGETHER)
