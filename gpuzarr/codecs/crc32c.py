@@ -1,7 +1,7 @@
 """`crc32c`: four bytes of CRC-32C (Castagnoli), little-endian, behind the data.
 
 Kind: bytes -> bytes. Spec: https://zarr-specs.readthedocs.io/en/latest/v3/codecs/crc32c/
-Configuration: {"name": "crc32c"}. Runs on: cpu (google-crc32c), cuda (nvCOMP).
+Configuration: {"name": "crc32c"}. Runs on: any device (google-crc32c, or a kernel).
 """
 
 from __future__ import annotations

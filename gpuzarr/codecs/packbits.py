@@ -2,7 +2,7 @@
 
 Kind: array -> bytes. Spec: https://github.com/zarr-developers/zarr-extensions/tree/main/codecs/packbits
 Configuration: {"name": "packbits", "configuration": {"padding_encoding": "none", "first_bit": 0, "last_bit": 3}}.
-Bits run from the lowest up, in elements and in bytes. Runs on: cpu.
+Bits run from the lowest up, in elements and in bytes. Runs on: any device.
 """
 
 from __future__ import annotations

@@ -2,7 +2,8 @@
 
 Kind: bytes -> bytes. Spec: https://github.com/zarr-developers/zarr-extensions/tree/main/codecs/zstd
 Configuration: {"name": "zstd", "configuration": {"level": 0, "checksum": false}}. Known trouble: some writers give
-frames without content size, or several frames; both are read. Runs on: cpu (numcodecs' library), cuda (nvCOMP).
+frames without content size, or several frames; both are read. Runs on: cpu (numcodecs' library), cuda (nvCOMP;
+the checksum of a frame by a kernel).
 """
 
 from __future__ import annotations

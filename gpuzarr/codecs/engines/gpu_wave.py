@@ -138,6 +138,7 @@ class GpuWave:
         part = results(count)
         host = device.pinned(8 * (table_length(count) - part.start))
         device.copy_out(where + 8 * part.start, host, lane)
+        lane.hold(host)
 
         def failed() -> Integers:
             actual, statuses = unpack_results(host.view(np.uint64), count)
@@ -194,6 +195,7 @@ class GpuWave:
         if marks:
             host = self.device.pinned(4 * self.rows)
             self.device.copy_out(marks, host, self.lane)
+            self.lane.hold(host)
             self._doubts.append(lambda: np.flatnonzero(host.view(np.uint32)))
         return area
 
