@@ -52,7 +52,8 @@ class Array(ArrayFacts):
 
     Made by `gpuzarr.open_array`, `gpuzarr.create_array` and their kin. Indexing reads and writes; what comes back
     is an array of `device`'s library. A handle keeps the shape that it was opened with, until it is resized
-    through this handle or `refresh`ed.
+    through this handle or `refresh`ed. It fills the last chunk up beyond that shape, so where another writer has
+    appended meanwhile, refresh before writing to the end.
     """
 
     def __init__(

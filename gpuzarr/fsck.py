@@ -51,8 +51,10 @@ class Finding(NamedTuple):
 
 
 def fsck(store: Store, path: str = "", *, deep: bool = False) -> Iterator[Finding]:
-    """Look at everything under `path`; with `deep`, read and decode every chunk. StoreError where the store fails to
-    list. What living writers hold at the moment is no finding."""
+    """Look at everything under `path`; with `deep`, read and decode every chunk. What living writers hold at the
+    moment is no finding. ValueError where the store cannot list what it holds, StoreError where it fails to."""
+    if not store.supports_listing:
+        raise ValueError(f"{store} cannot list what it holds, so there is no looking for what should not be there")
     for left in store.leftovers(path):
         if left.dead:
             yield Finding(left.kind, left.name, f"left by a process that is gone; {left.nbytes} bytes")

@@ -570,3 +570,53 @@ def test_a_member_is_forgotten_before_it_is_deleted() -> None:
             break
     assert sorted(gpuzarr.open_group(store)) == ["b"]
     assert good > 2
+
+
+class Swapping(MemoryStore):
+    """Compares and swaps, and has no locks; `meddle` is called once, when an update has begun."""
+
+    swaps = True
+    meddle: Any = None
+
+    def lock(self, key: str, *, timeout: float = 60.0) -> Any:
+        return nullcontext()
+
+    def update(self, key: str, change: Any, **more: Any) -> None:
+        meddle, self.meddle = self.meddle, None
+        if meddle is not None:
+            meddle()
+        self.set(key, change(self.get(key)))
+
+
+@pytest.mark.parametrize("zarr_format", [2, 3])
+def test_a_store_that_swaps_loses_no_change_of_metadata(zarr_format: Any) -> None:
+    store = Swapping()
+    gpuzarr.create_array(store, shape=(4,), chunks=(2,), dtype="i4", zarr_format=zarr_format)
+    one, two = gpuzarr.open_array(store), gpuzarr.open_array(store)
+    store.meddle = lambda: two.attrs.update(b=2)
+    one.attrs["a"] = 1
+    assert dict(gpuzarr.open_array(store).attrs) == {"a": 1, "b": 2}
+    store.meddle = lambda: two.append(np.ones(2, "i4"))
+    with pytest.raises(ConflictError, match="at this moment"):
+        one.resize(3)
+    assert gpuzarr.open_array(store)[...].tolist() == [0, 0, 0, 0, 1, 1]
+    assert one.shape == (4,)
+    one.refresh().resize(3)
+    assert gpuzarr.open_array(store).shape == (3,)
+
+
+def test_a_store_that_swaps_gives_up_when_others_are_always_quicker() -> None:
+    store = Swapping()
+    z = gpuzarr.create_array(store, shape=(4,), dtype="i4")
+    other = gpuzarr.open_array(store)
+    count = iter(range(1000))
+
+    def again() -> None:
+        other.attrs["n"] = next(count)
+        store.meddle = again
+
+    store.meddle = again
+    with pytest.raises(ConflictError, match="at this moment"):
+        z.attrs["a"] = 1
+    store.meddle = None
+    assert "a" not in gpuzarr.open_array(store).attrs

@@ -188,3 +188,13 @@ def test_the_commands(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Non
         store.set(f"x/{i}", b"")
     assert main(["fsck", path]) == 1
     assert "more (see --json)" in capsys.readouterr().err
+
+
+def test_a_store_that_cannot_list_cannot_be_looked_through() -> None:
+    class Blind(MemoryStore):
+        supports_listing = False
+
+    store = Blind()
+    made(store)
+    with pytest.raises(ValueError, match="cannot list"):
+        list(fsck(store))

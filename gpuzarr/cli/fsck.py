@@ -39,7 +39,7 @@ def _place(arguments: argparse.Namespace, mode: str) -> tuple[Store, str]:
         store, path = open_store(arguments.path, mode=mode, storage_options=dict(arguments.option) or None)
     except TypeError as error:  # options that do not belong to this kind of path
         raise ValueError(error) from error
-    if next(chain(store.list(path), store.leftovers(path)), None) is None:
+    if store.supports_listing and next(chain(store.list(path), store.leftovers(path)), None) is None:
         raise NodeNotFoundError(f"nothing is at {arguments.path!r}")
     return store, path
 
