@@ -238,8 +238,9 @@ class Array(ArrayFacts):
         """Entries along the first axis; each chunk is read once."""
         if not self.shape:
             raise TypeError("an array with no axes cannot be iterated over")
-        for length, start in _starts(self.read_chunk_sizes[0]):
-            yield from self[start : start + length]
+        chunks = self.read_grid.axis(0)
+        for i in range(chunks.count):
+            yield from self[slice(*chunks.bounds(i))]
 
     # ---- writing
 
@@ -475,10 +476,3 @@ def _rebuild(
 
 def _option(key: str) -> Any:
     return config.get(key)
-
-
-def _starts(lengths: tuple[int, ...]) -> Iterator[tuple[int, int]]:
-    start = 0
-    for length in lengths:
-        yield length, start
-        start += length

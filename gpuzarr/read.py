@@ -230,9 +230,10 @@ def _deliver(
     strict, deliver = stored.missing_is_error, _placer(stored.device).deliver
     rows = range(wave.count)
     largest = chain.nbytes if stored.sharding is not None else stored.largest_chain.nbytes
-    if largest is not None and largest > stored.ceiling:
+    huge = largest is not None and largest > stored.ceiling
+    if huge:
         fetch = _refusing(fetch, wave, stored, chain)
-    if stored.cache is not None:
+    if stored.cache is not None and not huge:  # which would make room for absent chunks, too
         if generation is None:
             generation = stored.cache.generation
         _deliver_cached(stored, stored.cache, chain, wave, name, fetch, dest, lane, generation)

@@ -264,6 +264,20 @@ def test_paths_that_lead_out_of_the_hierarchy(warm_device: str) -> None:
     assert sorted(objects) == ["zarr.json"]
 
 
+@pytest.mark.parametrize("shape", [[VAST], [VAST, VAST]])
+def test_iterating_over_a_vast_array_begins_at_once(shape: list[int]) -> None:
+    a = gpuzarr.open_array(chunked([1, 3][: len(shape)], shape=shape), mode="r")
+    with bounded():
+        rows = iter(a) if len(shape) == 1 else iter(a.lazy[:, 0])
+        assert [int(np.asarray(next(rows))) for _ in range(5)] == [0] * 5
+
+
+def test_a_cache_makes_no_room_for_huge_chunks() -> None:
+    a = gpuzarr.open_array(chunked([2**40], codecs=[*PLAIN, GZIP]), mode="r").with_cache(1 << 20)
+    with bounded():
+        assert a[...].tolist() == FILL
+
+
 HUGE = {
     "chunk": chunked([2**40], shape=[2**40]),
     "compressed chunk": chunked([2**40], shape=[4], codecs=[*PLAIN, GZIP]),
