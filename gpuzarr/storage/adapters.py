@@ -15,6 +15,7 @@ from inspect import iscoroutinefunction
 from typing import Any, NamedTuple, NoReturn, TypeVar
 
 from gpuzarr.errors import KeyValidationError, ShortReadError, StoreError, StoreReadError, StoreWriteError
+from gpuzarr.options import config
 from gpuzarr.storage.contract import (
     Buffer,
     Pieces,
@@ -33,6 +34,7 @@ from gpuzarr.storage.locks import thread_lock
 from gpuzarr.storage.memory import object_bytes
 
 T = TypeVar("T")
+_AT_HAND = ("LocalStore", "MemoryStore", "ZipStore")  # of zarr-python: nothing to wait for
 
 
 class MappingStore(Store):
@@ -121,6 +123,22 @@ def is_zarr_python_store(value: Any) -> bool:
     )
 
 
+def from_zarr_python(store: Any) -> Store:
+    """A store of ours for one of zarr-python's: on the same filesystem or obstore store where it is made of one, since
+    its methods give neither versions nor conditions; else a ZarrPythonStore."""
+    kind = (type(store).__module__.partition(".")[0], type(store).__name__)
+    if kind == ("zarr", "FsspecStore"):
+        from gpuzarr.storage.fsspec import FsspecStore
+
+        allowed = tuple(store.allowed_exceptions)
+        return FsspecStore(store.fs, path=store.path, read_only=store.read_only, allowed_exceptions=allowed)
+    if kind == ("zarr", "ObjectStore"):
+        from gpuzarr.storage.obstore import ObjectStore
+
+        return ObjectStore(store.store, read_only=store.read_only)
+    return ZarrPythonStore(store)
+
+
 class ZarrPythonStore(Store):
     """A zarr-python store, or one with the same asynchronous methods, run on a private event loop.
 
@@ -133,6 +151,7 @@ class ZarrPythonStore(Store):
         its_own = bool(getattr(store, "read_only", False))
         super().__init__(read_only=its_own if read_only is None else read_only or its_own)
         self._store, self.timeout = store, timeout
+        self.in_flight = 0 if type(store).__name__ in _AT_HAND else int(config.get("async.concurrency"))
         self.supports_writes = bool(getattr(store, "supports_writes", True))
         self.supports_deletes = bool(getattr(store, "supports_deletes", True))
         self.supports_listing = bool(getattr(store, "supports_listing", True))

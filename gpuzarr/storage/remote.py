@@ -321,7 +321,7 @@ class RemoteStore(Store):
             super().update(key, change, timeout=timeout, limit=limit)
             return
         # The threads of this process would only spoil one another's swaps. (Who calls may hold `lock` already.)
-        with thread_lock((self._identity(), "update", key), timeout):
+        with thread_lock((*self._name(), "update", key), timeout):
             for _ in range(_SWAPS):
                 old = self._run(partial(self._read, key, limit=limit))[0]
                 if old is not None and old.version is None:
@@ -342,7 +342,11 @@ class RemoteStore(Store):
         )
 
     def lock(self, key: str, *, timeout: float = 60.0) -> AbstractContextManager[None]:
-        return thread_lock((self._identity(), validate_key(key)), timeout)
+        return thread_lock((*self._name(), validate_key(key)), timeout)
+
+    def _name(self) -> tuple[Hashable, ...]:
+        """The store in the name of a lock, which messages show: so without what signs its requests."""
+        return (str(self), hash(self))
 
 
 def _behind_the_end(key: str, span: Span, size: int | None) -> Answer:

@@ -102,9 +102,9 @@ def _from_object(value: Any, mode: str | None) -> tuple[Store, str]:
     if _kind("obstore").is_obstore(value):
         return _kind("obstore").ObjectStore(value), ""
     if adapters.is_zarr_python_store(value):
-        return adapters.ZarrPythonStore(value), ""
+        return adapters.from_zarr_python(value), ""
     if isinstance(getattr(value, "path", None), str) and adapters.is_zarr_python_store(inner):
-        return adapters.ZarrPythonStore(inner), validate_prefix(value.path)
+        return adapters.from_zarr_python(inner), validate_prefix(value.path)
     return _from_place(value, mode), ""
 
 

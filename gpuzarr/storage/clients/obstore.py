@@ -8,14 +8,17 @@ tries again by itself, as its `retry_config` says, before its failures are seen 
 from __future__ import annotations
 
 import asyncio
+import os
 import re
 from collections.abc import Hashable
 from typing import Any, NoReturn
 
+from gpuzarr.errors import StoreError
 from gpuzarr.storage.clients.contract import Answer, Beyond, Changed, Client, Condition, TooLarge, Transient
 from gpuzarr.storage.contract import Span
 from gpuzarr.storage.event_loop import private_loop
 
+_process = 0  # that has used obstore
 _SWAPPING = ("S3Store", "GCSStore", "AzureStore", "MemoryStore")
 # What is in the message of an error that says no more than that something failed.
 _TRANSIENT = re.compile(r"HttpError|HTTP error|error sending request|timed out|status code: (408|429|5\d\d)")
@@ -25,6 +28,7 @@ class ObstoreClient(Client):
     """`store`: an obstore store."""
 
     def __init__(self, store: Any) -> None:
+        _refuse_forks(store)
         self._store = store
         kind = type(store).__name__
         self.swaps = kind in _SWAPPING
@@ -92,6 +96,18 @@ class ObstoreClient(Client):
             await self._store.delete_async(path)
         except Exception as error:  # noqa: BLE001  told apart by name
             _raise(error)
+
+
+def _refuse_forks(store: Any) -> None:
+    """StoreError in a process that was forked from one that used obstore, whose threads are not here: it would wait
+    for them until its deadline."""
+    global _process  # noqa: PLW0603
+    if _process not in (0, os.getpid()):
+        raise StoreError(
+            f"obstore ({type(store).__name__}) was used by the process that this one was forked from, and cannot be"
+            " used here; start processes by 'spawn' or 'forkserver'"
+        )
+    _process = os.getpid()
 
 
 def _raise(error: Exception) -> NoReturn:
