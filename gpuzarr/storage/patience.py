@@ -35,7 +35,7 @@ class Patience(NamedTuple):
         """
         import asyncio  # slow to import, and stores on this machine do not need it
 
-        tried = 0
+        tried = limited = 0
         last: Exception | None = None
         try:
             async with asyncio.timeout(self.timeout):
@@ -45,7 +45,8 @@ class Patience(NamedTuple):
                     except Transient as failure:
                         tried += 1
                         last = failure
-                        if tried > self.retries or (failure.tries is not None and tried >= failure.tries):
+                        limited += failure.tries is not None
+                        if tried > self.retries or (failure.tries is not None and limited >= failure.tries):
                             break
                         await asyncio.sleep(max(failure.wait, _wait(tried)))
         except TimeoutError as error:

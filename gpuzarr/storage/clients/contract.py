@@ -26,7 +26,7 @@ from gpuzarr.storage.contract import Buffer, Span
 class Transient(Exception):
     """A request that may succeed when it is made again, after `wait` seconds where the service said so.
 
-    `tries`: the most that this failure is worth; a body that is always short is not a bad day of the network.
+    `tries`: the most that failures of this kind are worth; a body that is always short is not a bad day of the network.
     """
 
     def __init__(self, what: str, *, wait: float = 0.0, tries: int | None = None) -> None:
