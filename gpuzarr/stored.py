@@ -124,7 +124,9 @@ class StoredArray:
             waves = lanes = min(lanes, 1 + parts * each // chain.bytes_per_ms)
         if not self.store.in_flight:
             return self.wave_rows(parts, each, device, waves), lanes
-        rows = self.wave_rows(parts, each, device, 2 * waves)
+        rows = self.wave_rows(
+            parts, each, device, 1
+        )  # full: the requests of a wave run together, and in a shard are one
         return rows, self.waiting_lanes(rows)
 
     def wave_rows(self, parts: int, each: int, device: Device, waves: int) -> int:
