@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from gpuzarr.codecs.chain import CodecChain
-from gpuzarr.codecs.sharding_indexed import LOST, ShardingCodec
+from gpuzarr.codecs.sharding_indexed import LOST
 from gpuzarr.devices import Lane, get_device
 from gpuzarr.errors import CorruptChunkError, CorruptShardError
 from gpuzarr.fetch import most_encoded
@@ -130,16 +130,17 @@ def update(stored: StoredArray, key: str, change: Callable[[Any], Any]) -> None:
 
 
 def gather(
-    stored: StoredArray, chain: CodecChain, wave: Wave, row: int, source: np.ndarray[Any, Any], lane: Lane
+    stored: StoredArray, chain: CodecChain, wave: Wave, row: int, source: np.ndarray[Any, Any], lane: Lane | None
 ) -> np.ndarray[Any, Any]:
-    """The whole chunk out of the source: a view of it where that is contiguous, else in the lane's scratch."""
+    """The whole chunk out of the source: a view of it where that is contiguous, else in `lane`'s scratch, or in memory
+    of its own."""
     spec = chain.spec
     part: np.ndarray[Any, Any] = source[wave.in_dest[row]] if source.ndim else source
     if wave.full[row] and part.ndim == len(spec.shape) and part.dtype == spec.dtype and part.flags.c_contiguous:
         return part
     chunk: np.ndarray[Any, Any]
     stored.check_ceiling("a chunk", spec.nbytes)
-    chunk, _ = lane.scratch(spec.shape, spec.dtype)
+    chunk = np.empty(spec.shape, spec.dtype) if lane is None else lane.scratch(spec.shape, spec.dtype)[0]
     if not wave.full[row]:
         chunk[...] = stored.fill  # what lies beyond the array's edge
     chunk[wave.in_chunk[row]] = part
@@ -194,7 +195,7 @@ def _write_shards(stored: StoredArray, selection: Selection, source: np.ndarray[
                 chunks = _encoded(stored, coords, plan, wave, _old_chunks(stored, key, counts, old), source)
                 if not keeps_empty(stored) and all(data is None for data in chunks):
                     return None
-                return _built(sharding, chunks, counts)
+                return _built(stored, chunks, counts)
 
             update(stored, key, change)
         stored.shard_indexes.pop(key, None)
@@ -248,7 +249,8 @@ def _encoded(
     def encode(i: int, lane: Lane) -> None:
         for row in range(i * rows, min(plan.size, (i + 1) * rows)):
             if wave.covers[row]:
-                chunk = gather(stored, chain, wave, row, source, lane)
+                # What a chain without compressor stores is the chunk itself, which the next one must not overwrite.
+                chunk = gather(stored, chain, wave, row, source, None if chain.plain else lane)
             else:
                 try:
                     chunk = merge(stored, chain, encoded[places[row]], wave, row, source)
@@ -259,23 +261,24 @@ def _encoded(
                 encoded[places[row]] = None
             else:
                 data = chain.encode(chunk, write_empty=stored.write_empty)
-                # A chain without compressor may give a view of scratch, which the next row overwrites.
-                encoded[places[row]] = bytes(data) if isinstance(data, np.ndarray | memoryview) else data
+                views_scratch = not chain.plain and isinstance(data, np.ndarray | memoryview)
+                encoded[places[row]] = bytes(data) if views_scratch else data
 
     get_device("cpu").run(encode, ceil(plan.size / rows))
     return encoded
 
 
 def _put_shard(stored: StoredArray, key: str, counts: tuple[int, ...], encoded: list[Any]) -> None:
-    assert stored.sharding is not None
     if all(data is None for data in encoded):
         stored.store.delete(key)
     else:
-        stored.store.set(key, _built(stored.sharding, encoded, counts))
+        stored.store.set(key, _built(stored, encoded, counts))
 
 
-def _built(sharding: ShardingCodec, encoded: list[Any], counts: tuple[int, ...]) -> bytes:
-    """A new shard; checked by its own index before it takes the place of the old one."""
+def _built(stored: StoredArray, encoded: list[Any], counts: tuple[int, ...]) -> Any:
+    """A new shard, as its store takes it; checked by its own index before it takes the place of the old one."""
+    sharding = stored.sharding
+    assert sharding is not None
     shard = sharding.build_shard(encoded, counts)
     sharding.check_shard(shard, encoded, counts)
-    return shard
+    return shard if stored.store.gathers else b"".join(shard)

@@ -428,7 +428,11 @@ def test_a_shard_with_a_wrong_index_is_not_stored(monkeypatch: Any) -> None:
     z = gpuzarr.create_array(store, shape=(8,), chunks=(2,), shards=(8,), dtype="i4")
     z[...] = 1
     build = ShardingCodec.build_shard
-    for wrong in (lambda shard: b"x" + shard, lambda shard: shard[1:], lambda shard: shard[:-1] + b"\0"):
+    for wrong in (
+        lambda shard: [b"x", *shard],
+        lambda shard: [bytes(shard[0])[1:], *shard[1:]],
+        lambda shard: [*shard[:-1], bytes(shard[-1])[:-1] + b"\0"],
+    ):
         monkeypatch.setattr(ShardingCodec, "build_shard", lambda *args, wrong=wrong: wrong(build(*args)))
         with pytest.raises(CorruptChunkError):
             z[...] = 2 + np.arange(8)

@@ -183,20 +183,9 @@ class ShardingCodec(ArrayBytesCodec):
         stop = None if shard_size is None else shard_size - (0 if first else size)
         return table, _wrong_entries(table, first, stop)
 
-    def check_shard(self, shard: Buffer, encoded: Sequence[Any], counts: tuple[int, ...]) -> None:
-        """Raise CorruptShardError where a shard's own index does not say where its chunks are: a new shard is
-        checked before it is stored."""
-        raw = octets(shard)
-        start, stop = self.index_span(counts)
-        table, wrong = self.survey_index(raw[start:stop], counts, raw.size)
-        sizes = [ABSENT if data is None else NOWHERE if data is LOST else size_of(data) for data in encoded]
-        lost = [data is LOST for data in encoded]
-        total = sum(n for n in sizes if n < NOWHERE) + self.index_size(counts)
-        if table[:, 1].tolist() != sizes or wrong.tolist() != lost or raw.size != total:
-            raise CorruptShardError("the index of a new shard is wrong; nothing was stored", codec=self.name)
-
-    def build_shard(self, encoded: Sequence[Buffer | None], counts: tuple[int, ...]) -> bytes:
-        """A shard of encoded inner chunks, given in C order with None for absent ones. LOST ones stay unreadable."""
+    def build_shard(self, encoded: Sequence[Buffer | None], counts: tuple[int, ...]) -> list[Buffer]:
+        """What a shard of encoded inner chunks is made of, one buffer after another. The chunks are given in C order,
+        with None for absent ones; LOST ones stay unreadable."""
         table = np.full((len(encoded), 2), ABSENT, np.uint64)
         size = self.index_size(counts)
         at = size if self.index_location == "start" else 0
@@ -214,7 +203,19 @@ class ShardingCodec(ArrayBytesCodec):
         table = np.array(entries, np.uint64).reshape(*counts, 2)
         index = _index_chain(self.index_codecs, counts).encode(table)
         pieces.insert(0 if self.index_location == "start" else len(pieces), index)
-        return b"".join(pieces)
+        return pieces
+
+    def check_shard(self, shard: Sequence[Buffer], encoded: Sequence[Any], counts: tuple[int, ...]) -> None:
+        """Raise CorruptShardError where the index of what `build_shard` gave does not say where its chunks are: a new
+        shard is checked before it is stored."""
+        index = shard[0 if self.index_location == "start" else -1]
+        nbytes = sum(map(size_of, shard))
+        table, wrong = self.survey_index(index, counts, nbytes)
+        sizes = [ABSENT if data is None else NOWHERE if data is LOST else size_of(data) for data in encoded]
+        lost = [data is LOST for data in encoded]
+        total = sum(n for n in sizes if n < NOWHERE) + self.index_size(counts)
+        if table[:, 1].tolist() != sizes or wrong.tolist() != lost or nbytes != total:
+            raise CorruptShardError("the index of a new shard is wrong; nothing was stored", codec=self.name)
 
     # ---- a whole shard as a unit
 
@@ -238,7 +239,7 @@ class ShardingCodec(ArrayBytesCodec):
             piece = chunk[part]
             empty = not write_empty and inner.spec.is_fill(piece)
             encoded.append(None if empty else inner.encode(piece, write_empty=write_empty))
-        return self.build_shard(encoded, self.counts(spec))
+        return b"".join(self.build_shard(encoded, self.counts(spec)))
 
     def decode(self, data: Buffer, spec: ChunkSpec) -> np.ndarray[Any, Any]:
         raw, counts = octets(data), self.counts(spec)

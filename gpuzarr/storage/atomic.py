@@ -17,7 +17,7 @@ import shutil
 import stat
 import time
 import zlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from functools import cache
 from pathlib import Path
@@ -29,6 +29,7 @@ from gpuzarr.storage.syscalls import exchange
 _DIRECTORY = os.O_DIRECTORY | os.O_CLOEXEC | getattr(os, "O_PATH", os.O_RDONLY)
 _TEMPORARY = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW
 _TEMPORARY_NAME = re.compile(re.escape(TEMPORARY_PREFIX) + r"([0-9a-f]{8})-([0-9a-f]{1,16})-([0-9a-f]{12})\.tmp")
+BATCH = 256 << 10  # bytes
 _SILENCE = 3600.0  # seconds
 
 
@@ -136,15 +137,17 @@ def _open_below(directory: int, name: str, *, create: bool, sync: bool) -> int:
         raise
 
 
-def write_temporary(directory: int, value: memoryview, *, sync: bool) -> str:
-    """Write all of `value` to a new temporary file in `directory`; its name. Nothing is left on failure."""
+def write_temporary(directory: int, value: Sequence[memoryview], *, sync: bool) -> str:
+    """Write all of `value`, one buffer after another, to a new temporary file in `directory`; its name. Nothing is left
+    on failure."""
     name = temporary_name()
     descriptor = os.open(name, _TEMPORARY, 0o666, dir_fd=directory)
     try:
         try:
-            written = os.write(descriptor, value)
-            while written < len(value):
-                written += os.write(descriptor, value[written:])
+            for part in value if len(value) == 1 else _batches(value):
+                written = os.write(descriptor, part)
+                while written < len(part):
+                    written += os.write(descriptor, part[written:])
             if sync:
                 os.fsync(descriptor)  # where this fails the file is discarded, never synced again
         finally:
@@ -155,7 +158,22 @@ def write_temporary(directory: int, value: memoryview, *, sync: bool) -> str:
     return name
 
 
-def replace_file(directory: int, name: str, value: memoryview, *, sync: bool, sync_name: bool) -> None:
+def _batches(parts: Sequence[memoryview]) -> Iterator[memoryview | bytes]:
+    """The same bytes in fewer parts: it is quicker to copy small ones than to write them one by one."""
+    small: list[memoryview] = []
+    for part in parts:
+        if len(part) < BATCH:
+            small.append(part)
+        if small and (len(part) >= BATCH or sum(map(len, small)) >= BATCH):
+            yield b"".join(small)
+            small = []
+        if len(part) >= BATCH:
+            yield part
+    if small:
+        yield b"".join(small)
+
+
+def replace_file(directory: int, name: str, value: Sequence[memoryview], *, sync: bool, sync_name: bool) -> None:
     """Put `value` at `name` in `directory`: the old file or the new one, never a part.
 
     `sync` waits until the bytes are on the disk, before the name is theirs; `sync_name` until the name is there too.
@@ -197,7 +215,7 @@ def remove_hidden(directory: int, name: str) -> None:
         discard(directory, name)
 
 
-def create_file(directory: int, name: str, value: memoryview, *, sync: bool, sync_name: bool) -> bool:
+def create_file(directory: int, name: str, value: Sequence[memoryview], *, sync: bool, sync_name: bool) -> bool:
     """Put `value` at `name` where nothing is there; False where something is.
 
     Raises PermissionError or OSError where the file system has no hard links.

@@ -143,6 +143,7 @@ class Store(ABC):
     has_files: bool = False  # objects are local files, which `steady` opens
     deletes_at_once: bool = False  # `delete_prefix` removes everything in one step, as readers see it
     reads_into: bool = False  # `read_into` reads straight into the room it is given, without a copy of its own
+    gathers: bool = False  # an object may be put as a list of buffers
     scatters: bool = False  # `get_ranges` takes several buffers for one span
     coalesce_gap: int = 1 << 20  # bytes that are cheaper to read over than to ask for again
     in_flight: int = 0  # requests that are worth having under way; 0 where nothing is waited for
@@ -241,7 +242,8 @@ class Store(ABC):
 
     @abstractmethod
     def set(self, key: str, value: Buffer) -> None:
-        """Put the whole object; readers see the old one or the new one, never a part."""
+        """Put the whole object; readers see the old one or the new one, never a part. Where the store `gathers`, a list
+        of buffers may stand for what they hold one after another (in `update` and `set_many`, too)."""
 
     def set_many(self, items: Iterable[tuple[str, Buffer]]) -> None:
         """Put several objects, in order. Each value is good only until the next one is taken from `items`."""

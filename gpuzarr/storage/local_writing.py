@@ -5,6 +5,7 @@ What can be on the disk at every moment is told in `atomic.py` and `beside.py`.
 
 from __future__ import annotations
 
+import builtins
 import errno
 import os
 import stat
@@ -50,6 +51,7 @@ class WritableDirectory(Store):
     """A directory that objects are written to, as files; see `LocalStore`."""
 
     deletes_at_once = True
+    gathers = True
 
     def __init__(
         self,
@@ -87,7 +89,7 @@ class WritableDirectory(Store):
                     directory = self._open_parent(parent, create=True)
                     opened = parent
                 sync, sync_name = self._waits(directory, name)
-                replace_file(directory, name, byte_view(value), sync=sync, sync_name=sync_name)
+                replace_file(directory, name, _views(value), sync=sync, sync_name=sync_name)
         except OSError as error:
             self._fail(StoreWriteError, "write", key, error)
         finally:
@@ -116,7 +118,7 @@ class WritableDirectory(Store):
             directory = self._open_parent(parent, create=True)
             try:
                 sync, sync_name = self._waits(directory, name)
-                return create_file(directory, name, byte_view(value), sync=sync, sync_name=sync_name)
+                return create_file(directory, name, _views(value), sync=sync, sync_name=sync_name)
             finally:
                 os.close(directory)
         except OSError as error:
@@ -285,6 +287,10 @@ class WritableDirectory(Store):
         failure = kind(f"cannot {verb} {key!r} in {self}: {error.strerror or error}")
         failure.errno = error.errno
         raise failure from error
+
+
+def _views(value: Buffer | list[Buffer]) -> list[memoryview]:
+    return [byte_view(part) for part in value] if isinstance(value, builtins.list) else [byte_view(value)]
 
 
 def _documents_first(names: list[str]) -> list[str]:

@@ -21,7 +21,8 @@ from gpuzarr.storage import local_writing
 
 def replace_file(directory, name, value, *, sync, sync_name):
     file = os.open(name, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o666, dir_fd=directory)
-    os.write(file, value)
+    for part in value:
+        os.write(file, part)
     os.close(file)
 
 # Metadata before the chunks, as one that has not thought of it.
