@@ -27,7 +27,7 @@ from random import Random
 from tests.fuzz.target import Target
 
 BATCH_SECONDS = 20.0
-HANG = 10.0  # seconds for one input
+HANG = 10.0  # seconds of processor time for one input; of waiting, six times as many
 ROOM = 1 << 30  # bytes of address space that a child may take beyond its parent's
 GROWTH = 256 << 20  # bytes of memory that a child may come to use
 SLOT = 1 << 20  # bytes of the largest input
@@ -103,7 +103,7 @@ def _batch(target: Target, seconds: float, seed: int, most: int | None, report: 
             traceback.print_exc()
             os._exit(70)
     os.close(writer)
-    answer_text, hung = _listen(reader, slot)
+    answer_text, hung = _listen(child, reader, slot)
     if hung:
         os.kill(child, signal.SIGKILL)
     _, status = os.waitpid(child, 0)
@@ -122,10 +122,10 @@ def _batch(target: Target, seconds: float, seed: int, most: int | None, report: 
     report.executions += begun * target.step
 
 
-def _listen(reader: int, slot: mmap.mmap) -> tuple[str, bool]:
+def _listen(child: int, reader: int, slot: mmap.mmap) -> tuple[str, bool]:
     """What the child says at its end, and whether it hangs."""
     parts: list[bytes] = []
-    seen, since = -1, time.monotonic()
+    seen, since, used = -1, 0.0, 0.0
     with os.fdopen(reader, "rb", buffering=0) as pipe:
         while True:
             if select.select([pipe], [], [], 0.25)[0]:
@@ -135,9 +135,14 @@ def _listen(reader: int, slot: mmap.mmap) -> tuple[str, bool]:
                 parts.append(part)
             begun, _ = _HEAD.unpack_from(slot)
             if begun != seen:
-                seen, since = begun, time.monotonic()
-            elif time.monotonic() - since > HANG:
+                seen, since, used = begun, time.monotonic(), _processor_time(child)
+            elif time.monotonic() - since > 6 * HANG or _processor_time(child) - used > HANG:
                 return "", True
+
+
+def _processor_time(process: int) -> float:
+    fields = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def _work(target: Target, seconds: float, seed: int, most: int | None, slot: mmap.mmap) -> dict[str, object]:

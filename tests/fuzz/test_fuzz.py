@@ -37,7 +37,7 @@ def test_the_corpus_is_refused_or_right(tmp_path: Path) -> None:
 
 def test_every_target_for_a_while(tmp_path: Path) -> None:
     told = run(
-        "-m", "tests.fuzz", "--seconds", "1", "--executions", "2000", "--seed", "1", "--findings", str(tmp_path)
+        "-m", "tests.fuzz", "--seconds", "60", "--executions", "2000", "--seed", "1", "--findings", str(tmp_path)
     )  # fmt: skip
     lines = told.splitlines()[1:-1]
     assert len(lines) == len(TARGETS)
