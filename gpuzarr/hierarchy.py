@@ -64,7 +64,8 @@ def _complete(nodes: Mapping[str, Node]) -> dict[str, Node]:
 
 
 def move_node(store: Store, source: str, target: str) -> None:
-    """Rename a node and everything under it, one object after another; its documents are the last to arrive.
+    """Rename a node and everything under it, in one step where the store can; else one object after another, with its
+    documents as the last to arrive.
 
     Raises KeyError where nothing is at `source`, ContainsArrayError or ContainsGroupError where something is at
     `target`, ValueError where one path lies in the other.
@@ -79,6 +80,8 @@ def move_node(store: Store, source: str, target: str) -> None:
     if next(iter(store.list(target)), None) is not None:
         raise ContainsGroupError(f"there are objects at {describe(store, target)} already")
     make_parents(store, target, kinds[0][1])
+    if store.move(source, target):
+        return
     keys = sorted(store.list(source), key=lambda key: (key.rpartition("/")[2] in DOCUMENTS, key.count("/") * -1))
     for key in keys:
         data = store.get(key)

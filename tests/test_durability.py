@@ -23,6 +23,7 @@ from gpuzarr.errors import (
     CorruptShardError,
     EncodeError,
     LockTimeoutError,
+    ReadOnlyError,
     StoreWriteError,
 )
 from gpuzarr.storage import LocalStore, MemoryStore, atomic, beside, local_writing
@@ -624,3 +625,31 @@ def test_a_store_that_swaps_gives_up_when_others_are_always_quicker() -> None:
         z.attrs["a"] = 1
     store.meddle = None
     assert "a" not in gpuzarr.open_array(store).attrs
+
+
+@pytest.mark.parametrize("durability", ["rename", "batch", "fsync"])
+def test_a_directory_is_moved_in_one_step(tmp_path: Path, durability: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    store = LocalStore(tmp_path, durability=durability)
+    gpuzarr.create_array(store, name="a/z", shape=(4,), chunks=(2,), dtype="i4")[...] = 1
+    group = gpuzarr.open_group(store)
+    with monkeypatch.context() as patch:
+        patch.setattr(LocalStore, "set", None)
+        assert store.move("a/z", "b")
+    group.move("b", "c/d/e")
+    assert gpuzarr.open_array(store, path="c/d/e")[...].tolist() == [1] * 4
+    assert sorted(store.list()) == sorted(
+        [
+            "zarr.json",
+            "a/zarr.json",
+            "c/zarr.json",
+            "c/d/zarr.json",
+            *(f"c/d/e/{key}" for key in ("zarr.json", "c/0", "c/1")),
+        ]
+    )
+    store.set("full/k", b"1")
+    assert not store.move("c", "full")
+    assert store.exists("c/d/e/zarr.json")
+    with pytest.raises(StoreWriteError, match="move 'nothing'"):
+        store.move("nothing", "x")
+    with pytest.raises(ReadOnlyError):
+        store.with_read_only().move("c", "x")

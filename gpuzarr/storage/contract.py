@@ -296,6 +296,11 @@ class Store(ABC):
         self.delete_prefix(prefix)
         yield self, prefix
 
+    def move(self, source: str, target: str) -> bool:
+        """Rename everything under the prefix `source` in one step; False, and nothing done, where that cannot be.
+        Nothing may be under `target`."""
+        return False
+
     def flush(self) -> None:  # noqa: B027  most stores are done when a write returns
         """Wait until what was written is as safe as this store can make it."""
 

@@ -44,6 +44,7 @@ Durability: TypeAlias = Literal["rename", "batch", "fsync"]
 Locking: TypeAlias = Literal["files", "threads"]
 
 ABSENT = frozenset({errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG})
+_NOT_IN_ONE_STEP = frozenset({errno.EXDEV, errno.EBUSY, errno.ENOTEMPTY, errno.EEXIST})
 _NO_HARD_LINKS = frozenset({errno.EPERM, errno.ENOTSUP, errno.EMLINK, errno.ENOSYS, errno.EXDEV})
 
 
@@ -207,6 +208,32 @@ class WritableDirectory(Store):
             except OSError as error:
                 self._fail(StoreWriteError, "replace", prefix, error)
             self._unswept = True
+
+    def move(self, source: str, target: str) -> bool:
+        source, target = validate_key(source), validate_key(target)
+        self.check_writable(target)
+        try:
+            with self._parent(source, create=False) as (old, name), self._parent(target, create=True) as (new, wanted):
+                os.rename(name, wanted, src_dir_fd=old, dst_dir_fd=new)
+                self._unswept = True
+                if self.durability != "rename":
+                    sync_directory(new)
+                    sync_directory(old)
+        except OSError as error:
+            if error.errno not in _NOT_IN_ONE_STEP:
+                self._fail(StoreWriteError, "move", source, error)
+            return False
+        return True
+
+    @contextmanager
+    def _parent(self, key: str, *, create: bool) -> Iterator[tuple[int, str]]:
+        """The directory in which `key` is a name, open, and that name."""
+        parent, _, name = key.rpartition("/")
+        directory = self._open_parent(parent, create=create)
+        try:
+            yield directory, name
+        finally:
+            os.close(directory)
 
     def flush(self) -> None:
         """With `durability="batch"`, wait until all that was written is on the disk."""

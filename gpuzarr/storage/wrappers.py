@@ -120,6 +120,10 @@ class WrapperStore(Store):
         with self._store.replacing(prefix) as (place, path):
             yield self if place is self._store else self._around(place), path
 
+    def move(self, source: str, target: str) -> bool:
+        self.check_writable(target)
+        return self._store.move(source, target)
+
     def flush(self) -> None:
         self._store.flush()
 

@@ -186,6 +186,15 @@ def delete(root: Path) -> None:
     del gpuzarr.open_group(LocalStore(root))["g/z"]
 
 
+def moving(root: Path) -> None:
+    array(root)
+    gpuzarr.create_group(LocalStore(root), path="g/h")
+
+
+def move(root: Path) -> None:
+    gpuzarr.open_group(LocalStore(root), path="g").move("z", "h/y")
+
+
 def consolidate(root: Path) -> None:
     gpuzarr.consolidate_metadata(LocalStore(root))
 
@@ -277,6 +286,7 @@ SCENARIOS = [
     Scenario("attributes of a group", made("plain"), hierarchy),
     *[Scenario(f"attributes, {each}", made(each), attributes) for each in ("plain", "format 2")],
     Scenario("delete", made("plain"), delete),
+    Scenario("move", moving, move),
     *[Scenario(f"consolidate, format {form}", groups(form), consolidate) for form in (2, 3)],
     Scenario("replace a node", made("plain"), replace_node),
     Scenario("replace the root", made("plain"), replace_root),
