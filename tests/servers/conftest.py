@@ -15,7 +15,7 @@ from tests.servers.web import Web, web_server
 os.environ["GCSFS_EXPERIMENTAL_ZB_HNS_SUPPORT"] = "false"  # it would ask Google itself what kind of bucket this is
 
 KEYS = {"key": "testing", "secret": "testing"}
-SILENCE = 1.0  # seconds after which a connection counts as broken
+SILENCE = 2.0  # seconds after which a connection counts as broken
 
 
 @pytest.fixture(scope="session")
