@@ -20,12 +20,12 @@ def explain(stored: StoredArray, selection: Selection) -> str:
     if stored.sharding is not None:
         split = plan_shards(stored.inner_grid, stored.grid, selection)
         parts = split.rows
-        waves = split.size * ceil(split.largest / stored.pace(parts, selection)[0])
+        waves = split.size * ceil(split.largest / stored.pace(parts, selection).rows)
         plan = f"{parts} inner chunks of {_times(chain.spec.shape)} in {split.size} shards, {waves} waves"
         fetch = f"byte ranges of {split.size} shards, after their indexes"
     else:
         parts = plan_chunks(stored.grid, selection).size
-        plan = f"{parts} chunks of {_times(chain.spec.shape)}, {ceil(parts / stored.pace(parts, selection)[0])} waves"
+        plan = f"{parts} chunks of {_times(chain.spec.shape)}, {ceil(parts / stored.pace(parts, selection).rows)} waves"
         fetch = f"{parts} whole objects"
     lines = [
         f"read {selection.shape} of {meta.shape} {meta.dtype} on {device.name}",

@@ -44,13 +44,13 @@ def read(stored: StoredArray, selection: Selection, dest: np.ndarray[Any, Any]) 
 
 def _read_chunks(stored: StoredArray, selection: Selection, dest: np.ndarray[Any, Any]) -> None:
     plan = plan_chunks(stored.grid, selection)
-    rows, lanes = stored.pace(plan.size, selection)
+    rows, lanes, cuts = stored.pace(plan.size, selection)
     limit, spec, straight = stored.largest_chain.encoded_limit, stored.chain.spec, _straight(stored)
 
     def one_wave(i: int, lane: Lane) -> None:
         wave = plan.wave(range(i * rows, min(plan.size, (i + 1) * rows)))
         keys = stored.keys(wave.coords)
-        parts = pieces.cut(wave, spec) if stored.cuts else None
+        parts = pieces.cut(wave, spec) if cuts and stored.cuts else None
         if parts is not None and spec.nbytes is not None:
             encoded = pieces.fetch(stored.store, keys, parts, spec.nbytes, lane)
             pieces.place(encoded, parts, wave, spec, dest, stored.fill)
@@ -61,16 +61,16 @@ def _read_chunks(stored: StoredArray, selection: Selection, dest: np.ndarray[Any
             landed = None if straight is None else straight.objects(chosen, lane)
             return fetch_objects(stored.store, chosen, limit, lane) if landed is None else landed
 
-        _deliver(stored, stored.chain, wave, keys.__getitem__, fetch, dest, lane)
+        _deliver(stored, stored.chain, wave, keys.__getitem__, fetch, dest, lane, cuts)
 
     stored.device.run(one_wave, ceil(plan.size / rows), lanes)
 
 
 def _read_shards(stored: StoredArray, selection: Selection, dest: np.ndarray[Any, Any]) -> None:
     split = plan_shards(stored.inner_grid, stored.grid, selection)
-    rows, lanes = stored.pace(split.rows, selection)
+    rows, lanes, cuts = stored.pace(split.rows, selection)
     waves = ceil(split.largest / rows)  # of one shard
-    shards = _Shards(stored, split, waves)
+    shards = _Shards(stored, split, waves, cuts)
 
     def one_wave(i: int, lane: Lane) -> None:
         number, part = divmod(i, waves)
@@ -84,8 +84,8 @@ class _Shards:
     """The shards of one read. Each is located once, however many waves it is cut into: all its waves must go by
     one order of its rows, or a shard that is replaced meanwhile would leave rows unread."""
 
-    def __init__(self, stored: StoredArray, split: SplitPlan | PointSplit, waves: int) -> None:
-        self._stored, self._split, self._waves = stored, split, waves
+    def __init__(self, stored: StoredArray, split: SplitPlan | PointSplit, waves: int, cuts: bool) -> None:
+        self._stored, self._split, self._waves, self._cuts = stored, split, waves, cuts
         self._straight = _straight(stored)
         self._lock = threading.Lock()
         self._open: dict[int, _Shard] = {}
@@ -95,7 +95,9 @@ class _Shards:
         with self._lock:
             shard = self._open.get(number)
             if shard is None:
-                shard = self._open[number] = _Shard(self._stored, self._straight, *self._split.shard(number))
+                shard = self._open[number] = _Shard(
+                    self._stored, self._straight, self._cuts, *self._split.shard(number)
+                )
                 self._left[number] = self._waves
         return shard
 
@@ -109,8 +111,10 @@ class _Shards:
 class _Shard:
     """The rows that a read takes of one shard."""
 
-    def __init__(self, stored: StoredArray, straight: Any, coords: tuple[int, ...], plan: BoxPlan | PointRows) -> None:
-        self.stored, self.coords, self.plan, self.straight = stored, coords, plan, straight
+    def __init__(
+        self, stored: StoredArray, straight: Any, cuts: bool, coords: tuple[int, ...], plan: BoxPlan | PointRows
+    ) -> None:
+        self.stored, self.coords, self.plan, self.straight, self.cuts = stored, coords, plan, straight, cuts
         self.key = stored.keys([coords])[0]
         self._lock = threading.Lock()
         self._located: _Located | None = None
@@ -141,7 +145,7 @@ class _Shard:
         data = self.stored.store.get(self.key)
         held = MemoryStore({} if data is None else {self.key: data})
         copy = replace(self.stored, store=held, shard_indexes={})
-        _Shard(copy, None, self.coords, self.plan)._every_wave(count, dest, lane)
+        _Shard(copy, None, self.cuts, self.coords, self.plan)._every_wave(count, dest, lane)
 
     def _every_wave(self, count: int, dest: np.ndarray[Any, Any], lane: Lane) -> None:
         located = self._locate()
@@ -181,7 +185,8 @@ class _Shard:
         def name(i: int) -> str:
             return f"{self.key}, inner chunk {wave.coords[i]}"
 
-        _deliver(self.stored, self.stored.inner_chain, wave, name, fetch, dest, lane, located.generation)
+        chain = self.stored.inner_chain
+        _deliver(self.stored, chain, wave, name, fetch, dest, lane, self.cuts, located.generation)
 
     def _pieces(
         self,
@@ -194,7 +199,7 @@ class _Shard:
     ) -> bool:
         """Read the parts of uncompressed inner chunks where they lie; False where whole chunks are as good."""
         spec = self.stored.inner_chain.spec
-        if starts is None or sizes is None or not self.stored.cuts:
+        if starts is None or sizes is None or not (self.cuts and self.stored.cuts):
             return False
         parts = pieces.cut(wave, spec)
         if parts is None or (sizes[starts >= 0] != spec.nbytes).any():
@@ -224,6 +229,7 @@ def _deliver(
     fetch: Callable[[Sequence[int]], Encoded],
     dest: np.ndarray[Any, Any],
     lane: Lane,
+    cuts: bool,
     generation: int | None = None,
 ) -> None:
     """Fetch, decode and place one wave; by way of the cache, if there is one."""
@@ -253,7 +259,7 @@ def _deliver(
             )
     else:
         encoded = fetch(rows)
-        if not stored.cuts_blocks or not pieces.deliver(chain, wave, encoded, dest, lane):
+        if not cuts or not pieces.deliver(chain, wave, encoded, dest, lane):
             deliver(chain, wave, name, encoded, dest, stored.fill, lane, strict)
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from importlib import import_module
 from math import ceil
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -38,6 +38,14 @@ def chain_for(metadata: ArrayMetadata, device: Device) -> CodecChain:
     if device.any_byte_order or chain.spec.dtype.isnative:
         return chain
     return CodecChain.build(*import_module("gpuzarr.codecs.v2").in_native_order(chain.codecs, chain.spec))
+
+
+class Pace(NamedTuple):
+    """How a read goes."""
+
+    rows: int  # parts of one wave
+    lanes: int
+    cuts: bool  # parts of chunks may be had without their wholes
 
 
 @dataclass
@@ -107,27 +115,27 @@ class StoredArray:
         itemsize = spec.data_type.itemsize
         return max(1, spec.size * (GUESSED_ITEM if itemsize is None else itemsize))
 
-    def pace(self, parts: int, selection: Selection) -> tuple[int, int]:
-        """Parts of one wave, and lanes, for a read of so many parts: chunks, or inner chunks of shards.
+    def pace(self, parts: int, selection: Selection) -> Pace:
+        """How a read goes of so many parts: chunks, or inner chunks of shards.
 
         A lane more must have about a millisecond of decoding to be worth waking, unless it will mostly wait.
         """
+        cuts = self.cuts or self.cuts_blocks
         if parts <= 1:  # as is the most frequent read
-            return 1, 1
+            return Pace(1, 1, cuts)
         lanes, each, device = self.device.lanes, self.part_bytes, self.device
-        if self.cuts and isinstance(selection, Box) and selection.reach is not None:
+        if cuts and isinstance(selection, Box) and selection.reach is not None:
             part = selection.reach * self.chain.spec.dtype.itemsize // parts
-            each = part if worth_cutting(part, each) else each
+            cuts = worth_cutting(part, each)
+            each = part if cuts and self.cuts else each
         waves = 1  # of a GPU are large
         if device.kind == "cpu":
             chain = self.largest_chain if self.sharding is None else self.inner_chain
             waves = lanes = min(lanes, 1 + parts * each // chain.bytes_per_ms)
         if not self.store.in_flight:
-            return self.wave_rows(parts, each, device, waves), lanes
-        rows = self.wave_rows(
-            parts, each, device, 1
-        )  # full: the requests of a wave run together, and in a shard are one
-        return rows, self.waiting_lanes(rows)
+            return Pace(self.wave_rows(parts, each, device, waves), lanes, cuts)
+        rows = self.wave_rows(parts, each, device, 1)  # the requests of a wave run together, and in a shard are one
+        return Pace(rows, self.waiting_lanes(rows), cuts)
 
     def wave_rows(self, parts: int, each: int, device: Device, waves: int) -> int:
         """Parts of one wave, where so many of `each` bytes are to make up about `waves` waves, or more."""
