@@ -25,6 +25,8 @@ from gpuzarr.plan import BoxWave, Index, Wave
 from gpuzarr.storage.contract import Store, byte_view
 from gpuzarr.stored import worth_cutting
 
+_NOWHERE = 1 << 63  # no chunk has so many bytes
+
 Integers = np.ndarray[Any, np.dtype[np.int64]]
 
 
@@ -38,17 +40,18 @@ class Cut(NamedTuple):
     alike: bool  # in size, shape and strides
 
 
-def cut(wave: Wave, spec: ChunkSpec) -> Cut | None:
-    """Which bytes the parts of a wave need; None where whole chunks are as good."""
+def cut(wave: Wave, spec: ChunkSpec, most: int) -> Cut | None:
+    """Which bytes the parts of a wave need; None where whole chunks are as good, or they are more than `most`."""
     nbytes = spec.nbytes
-    if nbytes is None or not worth_cutting(0, nbytes):
+    if nbytes is None or nbytes >= _NOWHERE or not worth_cutting(0, nbytes):
         return None
     steps = [*accumulate((spec.dtype.itemsize, *spec.shape[:0:-1]), mul)][::-1]  # bytes from one element to the next
     spans = _spans(wave, len(steps))
     parts = _of_rows(wave, spec, steps) if spans is None else _of_spans(spans, spec, steps)
     if parts is None:
         return None
-    return parts if worth_cutting(int(parts.sizes.sum()) // wave.count, nbytes) else None
+    total = sum(parts.sizes.tolist())
+    return parts if total <= most and worth_cutting(total // wave.count, nbytes) else None
 
 
 def _spans(wave: Wave, ndim: int) -> np.ndarray[Any, Any] | None:
@@ -116,10 +119,10 @@ def fetch(store: Store, keys: list[str], parts: Cut, nbytes: int, lane: Lane) ->
 def deliver(chain: CodecChain, wave: Wave, encoded: Encoded, dest: np.ndarray[Any, Any], lane: Lane) -> bool:
     """Decode and place the parts of compressed chunks, where the codec can do so without decoding the whole; else
     False, with nothing done."""
-    parts = cut(wave, chain.spec)
-    if parts is None or chain.decode_parts is None or encoded.room is None:
+    if chain.decode_parts is None or encoded.room is None or not all(type(s) is int for s in encoded.sources):
         return False
-    if not all(type(source) is int for source in encoded.sources):
+    parts = cut(wave, chain.spec, (chain.nbytes or 0) * wave.count)
+    if parts is None:
         return False
     offsets, sizes = np.array(encoded.sources, np.int64) - encoded.base, np.array(encoded.sizes, np.int64)
     spans = parts.starts, parts.starts + parts.sizes

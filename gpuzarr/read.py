@@ -50,7 +50,7 @@ def _read_chunks(stored: StoredArray, selection: Selection, dest: np.ndarray[Any
     def one_wave(i: int, lane: Lane) -> None:
         wave = plan.wave(range(i * rows, min(plan.size, (i + 1) * rows)))
         keys = stored.keys(wave.coords)
-        parts = pieces.cut(wave, spec) if cuts and stored.cuts else None
+        parts = pieces.cut(wave, spec, stored.ceiling) if cuts and stored.cuts else None
         if parts is not None and spec.nbytes is not None:
             encoded = pieces.fetch(stored.store, keys, parts, spec.nbytes, lane)
             pieces.place(encoded, parts, wave, spec, dest, stored.fill)
@@ -201,7 +201,7 @@ class _Shard:
         spec = self.stored.inner_chain.spec
         if starts is None or sizes is None or not (self.cuts and self.stored.cuts):
             return False
-        parts = pieces.cut(wave, spec)
+        parts = pieces.cut(wave, spec, self.stored.ceiling)
         if parts is None or (sizes[starts >= 0] != spec.nbytes).any():
             return False
         places = np.where(starts < 0, -1, starts + parts.starts)

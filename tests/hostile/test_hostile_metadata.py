@@ -130,6 +130,9 @@ CASES: list[Case] = [
     ("huge inner chunk, absent", chunked([2**40], codecs=[sharding([2**39], codecs=[*PLAIN, GZIP])]), FILL),
     ("huge chunk, present", chunked([2**40], shape=[2**40], codecs=[*PLAIN, GZIP]) | {"c/0": b"\x1f\x8b"}, LimitError,
      one),
+    ("rows of a huge plain chunk", v2(shape=[4, 5], chunks=[2, 2**40]) | {"0.0": bytes(8)}, LimitError),
+    ("rows of a huge plain chunk", v2(shape=[4, 5], chunks=[2, 2**63 - 1]) | {"0.0": bytes(8)}, LimitError),
+    ("rows of a huge plain chunk, absent", v2(shape=[2, 2], chunks=[2, 2**63 - 1]), [[0, 0], [0, 0]]),
     ("huge plain chunk, cut", chunked([2**40], shape=[2**40]) | {"c/0": b"1234"}, GpuzarrError, one),
     # huge elements
     ("element of 1 GiB", v2(dtype="|S1073741824", fill_value=None), MetadataError),
