@@ -42,7 +42,7 @@ class Joined(Target):
             for encode in made_by.encoders()
             for raw in [[contents(kind, size, i) for i, kind in enumerate(KINDS)] for size in SIZES]
         ]
-        self.room, self.one, self.out, self.one_out = (Guarded(1 << 16) for _ in range(4))
+        self.room, self.one, self.out, self.one_out, self.parted, self.part_out = (Guarded(1 << 17) for _ in range(6))
         self.alone = {size: made_by.codec.decoder(size) for size in SIZES}
         self.together = {size: made_by.codec.joined_decoder(size) for size in SIZES}
 
@@ -73,13 +73,54 @@ class Joined(Target):
         base = self.room.put(packed)
         ctypes.memset(base - APRON, 0xA5, APRON)
         room = np.frombuffer((ctypes.c_ubyte * len(packed)).from_address(base), np.uint8)
-        where = self.out.take(nbytes * count, 0x5A)
-        if len(packed) < 16 or not together(room, base, np.cumsum(sizes + gap) - sizes - gap, sizes, where):
+        where, offsets = self.out.take(nbytes * count, 0x5A), np.cumsum(sizes + gap) - sizes - gap
+        if len(packed) < 16:
+            return
+        self._parts(room.copy(), offsets, sizes, nbytes, blobs, tally)
+        if not together(room, base, offsets, sizes, where):
             tally["refused"] += 1
             return
         tally["decoded"] += 1
         for i, blob in enumerate(blobs):
             self._same(blob, nbytes, ctypes.string_at(where + i * nbytes, nbytes))
+
+    def _parts(
+        self,
+        room: np.ndarray,
+        offsets: np.ndarray,
+        sizes: np.ndarray,
+        nbytes: int,
+        blobs: list[bytes],
+        tally: Counter[str],
+    ) -> None:
+        """A part of each chunk, where the codec decodes parts."""
+        decode = self.made_by.codec.part_decoder(nbytes)
+        if decode is None:
+            return
+        base = self.parted.put(room.tobytes())
+        ctypes.memset(base - APRON, 0xA5, APRON)
+        there = np.frombuffer((ctypes.c_ubyte * len(room)).from_address(base), np.uint8)
+        starts = sizes % (nbytes - 8)
+        spans = starts, starts + 8
+
+        def scratch(shape: tuple[int, ...], dtype: np.dtype) -> tuple[np.ndarray, int]:
+            where = self.part_out.take(shape[0], 0x5A)
+            return np.frombuffer((ctypes.c_ubyte * shape[0]).from_address(where), np.uint8), where
+
+        found = decode(there, base, offsets, sizes, spans, scratch)
+        if found is None:
+            tally["parts refused"] += 1
+            return
+        tally["parts decoded"] += 1
+        decoded, _, places = found
+        for blob, start, place in zip(blobs, starts.tolist(), places.tolist(), strict=True):
+            source, where = self.one.put(blob), self.one_out.take(nbytes, 0xA5)
+            try:
+                self.alone[nbytes](source, len(blob), where)
+            except GpuzarrError:
+                continue  # damage in blocks that the part has nothing of
+            if ctypes.string_at(where + start, 8) != decoded[place : place + 8].tobytes():
+                raise Finding("a part alone is another than that of the whole")
 
     def _same(self, blob: bytes, nbytes: int, got: bytes) -> None:
         source, where = self.one.put(blob), self.one_out.take(nbytes, 0xA5)
