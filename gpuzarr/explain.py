@@ -14,7 +14,7 @@ from gpuzarr.stored import StoredArray
 
 
 def explain(stored: StoredArray, selection: Selection) -> str:
-    """Four lines: what is read, the plan, the requests, and the engine of each codec."""
+    """Five lines: what is read, the plan, the requests, the engine of each codec, and how chunks are placed."""
     meta, device = stored.metadata, stored.device
     chain = stored.inner_chain if stored.sharding is not None else stored.chain
     if stored.sharding is not None:

@@ -9,9 +9,12 @@ from typing import Any
 
 import numpy as np
 
+from gpuzarr.codecs.engines.gpu import GpuEngine
+from gpuzarr.codecs.engines.gpu_wave import one_room
 from gpuzarr.codecs.engines.nvcomp import pack_table, results, unpack_results
 from gpuzarr.codecs.engines.nvcomp_emulated import EmulatedNvcomp
 from gpuzarr.codecs.engines.streams import BloscWave, Streams
+from gpuzarr.devices.gpu import GpuDevice
 
 Wave = tuple[np.ndarray, np.ndarray, np.ndarray]  # encoded bytes, starts, sizes
 
@@ -65,6 +68,22 @@ def decode_blosc(
     for row, offset, size, typesize, kind in zip(*(column.tolist() for column in columns), strict=True):
         out[row, offset : offset + size] = unfilter(staging[row, offset : offset + size], typesize, kind)
     return out, whole, staging
+
+
+def by_gpu(engine: GpuEngine, device: GpuDevice, blobs: list[bytes]) -> list[bytes]:
+    """Chunks as an engine decodes them, in one wave."""
+    found: list[bytes] = []
+
+    def task(_: int, lane: Any) -> None:
+        room = one_room(blobs, np.array([len(b) for b in blobs]), None, 0, device)
+        area, offsets = engine.decode(room, str, lane)
+        device.wait(lane)
+        host, nbytes = device.download(area), engine.chain.nbytes
+        assert nbytes is not None
+        found.extend(host[at : at + nbytes].tobytes() for at in offsets.tolist())
+
+    device.run(task, 1)
+    return found
 
 
 def unfilter(block: np.ndarray, typesize: int, kind: int) -> np.ndarray:

@@ -259,4 +259,6 @@ def test_the_doctor_says_what_is_missing_and_what_is_used(capsys: pytest.Capture
     assert status == 0
     assert "file reads to a GPU" not in found or all("ms" in text for text in found["file reads to a GPU"].values())
     assert found["gpu"]["auto"] == gpuzarr.devices.get_device("auto").name
+    nvcomp = found["gpu"]["nvcomp"]
+    assert nvcomp.startswith("library ") or "until then a GPU reads what is not compressed" in nvcomp
     assert found["routes"]["zstd + crc32c on a GPU"] == "crc32c@gpu -> zstd@gpu -> bytes@gpu"

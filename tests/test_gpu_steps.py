@@ -25,7 +25,6 @@ from gpuzarr.codecs import numcodecs as nc
 from gpuzarr.codecs.chain import CodecChain
 from gpuzarr.codecs.contract import ChunkSpec
 from gpuzarr.codecs.engines.gpu import GpuEngine
-from gpuzarr.codecs.engines.gpu_wave import one_room
 from gpuzarr.codecs.engines.memory import octets
 from gpuzarr.codecs.v2 import chain_codecs, in_native_order
 from gpuzarr.devices import EmulatedDevice, get_device, kernels
@@ -33,6 +32,7 @@ from gpuzarr.devices.gpu import GpuDevice
 from gpuzarr.dtypes import parse_dtype
 from gpuzarr.errors import CorruptChunkError
 from tests.kernel_cases import Rng, chunks_of
+from tests.streams import by_gpu
 
 SHAPE = (5, 3, 7)
 ALL = ["?", *(f"{kind}{size}" for kind in "iu" for size in (1, 2, 4, 8)), "f2", "f4", "f8"]
@@ -72,21 +72,6 @@ def by_cpu(chain: CodecChain, blob: bytes, order: tuple[int, ...]) -> bytes | No
     except CorruptChunkError:
         return None
     return chunk.transpose(order).tobytes()
-
-
-def by_gpu(engine: GpuEngine, device: GpuDevice, blobs: list[bytes]) -> list[bytes]:
-    found: list[bytes] = []
-
-    def task(_: int, lane: Any) -> None:
-        room = one_room(blobs, np.array([len(b) for b in blobs]), None, 0, device)
-        area, offsets = engine.decode(room, str, lane)
-        device.wait(lane)
-        host, nbytes = device.download(area), engine.chain.nbytes
-        assert nbytes is not None
-        found.extend(host[at : at + nbytes].tobytes() for at in offsets.tolist())
-
-    device.run(task, 1)
-    return found
 
 
 def check(chain: CodecChain, device: GpuDevice, blobs: list[bytes], *, at_home: bool = False) -> None:

@@ -201,7 +201,7 @@ def test_rectilinear_chunks():
         ("a", 3),
         np.True_,
         2**63,
-        object(),
+        pytest.param(object(), id="an object"),
     ],
     ids=str,
 )

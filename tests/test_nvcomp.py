@@ -12,6 +12,9 @@ import numcodecs
 import numpy as np
 import pytest
 
+import gpuzarr
+from gpuzarr.codecs import BloscCodec, Crc32cCodec, GzipCodec, ZstdCodec
+from gpuzarr.codecs import numcodecs as nc
 from gpuzarr.codecs.engines.nvcomp import (
     FORMATS,
     Alignments,
@@ -24,7 +27,9 @@ from gpuzarr.codecs.engines.nvcomp import (
 )
 from gpuzarr.codecs.engines.nvcomp_emulated import EmulatedNvcomp
 from gpuzarr.codecs.engines.snappy import decode_snappy
+from gpuzarr.devices import cuda
 from gpuzarr.errors import CorruptChunkError, GpuError
+from tests import fake_cupy
 from tests.streams import contents, snappy
 
 QUESTIONS = (
@@ -92,8 +97,25 @@ def _without(monkeypatch, loader):
 
 def test_an_absent_library_is_named_with_what_to_install(monkeypatch):
     _without(monkeypatch, None)
-    with pytest.raises(GpuError, match=r"nvCOMP is not installed: pip install gpuzarr\[cuda13\]"):
+    with pytest.raises(GpuError, match=r"nvCOMP is not installed: pip install 'gpuzarr\[cuda13\]'"):
         Nvcomp()
+
+
+def test_what_is_not_compressed_needs_no_library(monkeypatch):
+    fake_cupy.install(monkeypatch)
+    monkeypatch.setattr(cuda.CudaDevice, "nvcomp_kind", "library")
+    _without(monkeypatch, None)
+    device = cuda.CudaDevice()
+    values = np.arange(1000.0).reshape(10, 100)
+    for codecs in (None, [Crc32cCodec()], [nc.BZ2()], [nc.Zlib()]):  # the last two are decoded by the CPU
+        a = gpuzarr.create_array({}, data=values, chunks=(4, 30), compressors=codecs)
+        assert device.download(a.to_device(device)[...]).tolist() == values.tolist()
+    assert device.nvcomp is None
+    for codec in (ZstdCodec(), BloscCodec(), GzipCodec(), nc.LZ4(), [nc.Zlib(), Crc32cCodec()]):
+        a = gpuzarr.create_array({}, data=values, chunks=(4, 30), compressors=codec).to_device(device)
+        for call in (a.explain, lambda a=a: a[...]):
+            with pytest.raises(GpuError, match="nvCOMP is not installed"):
+                call()
 
 
 def _broken():

@@ -106,10 +106,18 @@ def _gpu() -> dict[str, str]:
     return {
         "cupy": _version("cupy-cuda13x", "cupy-cuda12x", "cupy"),
         "cuda": cuda,
-        "nvcomp": _found(lambda: "library " + ".".join(map(str, Nvcomp().version))),
+        "nvcomp": _nvcomp(),
         "kvikio": _kvikio(usable=reason is None),
         "auto": get_device("auto").name,
     }
+
+
+def _nvcomp() -> str:
+    """The library's host side needs no GPU, so that it is looked at even where there is none."""
+    try:
+        return "library " + ".".join(map(str, Nvcomp().version))
+    except GpuError as error:
+        return f"{error}; until then a GPU reads what is not compressed, or by a codec that the CPU decodes"
 
 
 def _kvikio(*, usable: bool) -> str:

@@ -149,7 +149,7 @@ class GpuDevice(Device):
     wave_bytes = 64 << 20
     lanes = 3
     nvcomp_kind: str
-    nvcomp: Any = None  # set by the codecs' engine at its first use, as it knows the formats
+    nvcomp: Any = None  # set by the first codecs' engine that needs it, as that knows the formats
 
     def __init__(self) -> None:
         self._crew = Crew()

@@ -64,12 +64,12 @@ class GpuEngine:
     `trusted` leaves out what `streams` looks for within compressed streams to keep damaged ones from nvCOMP, which may
     do anything with them: it is for stores that the user vouches for. Sizes, places and headers are checked all the
     same, since our own code goes by them, and so is every checksum.
+
+    Raises GpuError where the chain's streams are nvCOMP's to decode and it is not there.
     """
 
     def __init__(self, chain: CodecChain, device: GpuDevice, trusted: bool = False) -> None:
         self.chain, self.device = chain, device
-        if device.nvcomp is None:
-            device.nvcomp = _nvcomp(device)
         rest = list(reversed(chain.bytes_codecs))
         self.checks: list[BytesBytesCodec] = []
         while rest and rest[0].name in CHECKSUMS:
@@ -87,6 +87,8 @@ class GpuEngine:
         except Obstacle as obstacle:
             self.why, self.steps, self.packed = str(obstacle), [], 0
             self.order, largest = tuple(range(len(chain.spec.shape))), chain.nbytes or 0
+        if self.format != "plain" and not self.why and device.nvcomp is None:
+            device.nvcomp = _nvcomp(device)
         self.stride = -(-largest // 256) * 256
 
     @property

@@ -200,7 +200,7 @@ def _load() -> Any:
         from nvidia import libnvcomp
     except Exception as error:  # whatever keeps it from loading, the reader gets the same advice
         raise GpuError(
-            "nvCOMP is not installed: pip install gpuzarr[cuda13] (or [cuda12]), "
+            "nvCOMP is not installed: pip install 'gpuzarr[cuda13]' (or 'gpuzarr[cuda12]'), "
             f"which brings nvidia-libnvcomp ({type(error).__name__}: {error})"
         ) from error
     try:
