@@ -8,7 +8,7 @@ scratch and copied from it. Chunks that are stored as plain elements are copied 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from functools import cache
 from math import prod
 from typing import Any
@@ -23,6 +23,9 @@ from gpuzarr.errors import ChunkNotFoundError, CorruptChunkError
 from gpuzarr.fetch import Encoded
 from gpuzarr.plan import Block, Wave
 
+MOST_JOINED = 128 << 10  # bytes of a chunk; a larger one is well worth a call of its own
+BATCH = 512 << 10  # decoded bytes that are placed while the processor's cache still holds them
+
 
 def deliver(
     chain: CodecChain,
@@ -35,9 +38,7 @@ def deliver(
     missing_is_error: bool = False,
 ) -> None:
     """Decode the rows of a wave into `dest`. `name` of a row is for errors."""
-    if wave.count > 1 and (chunks := _side_by_side(chain, encoded, lane)) is not None:
-        for block in wave.blocks():
-            put(chunks, block, dest)
+    if wave.count > 1 and (_together(chain, wave, encoded, dest, lane) or _strided(chain, wave, encoded, dest)):
         return
     shape, dtype, nbytes = chain.spec.shape, chain.dtype, chain.nbytes
     plain, through = chain.plain, chain.lands and not chain.plain
@@ -75,22 +76,54 @@ def deliver(
         raise error.at(name(i)) from error.__cause__
 
 
-def _side_by_side(chain: CodecChain, encoded: Encoded, lane: Lane) -> np.ndarray[Any, Any] | None:
-    """The decoded chunks of a wave, one behind another; None where they must go one by one."""
-    if not chain.plain and chain.decode_joined is None:
-        return None
+def _together(chain: CodecChain, wave: Wave, encoded: Encoded, dest: np.ndarray[Any, Any], lane: Lane) -> bool:
+    """Decode and place small chunks, several at a time; False where they must go one by one, whatever `dest` holds."""
+    if chain.decode_joined is None or chain.nbytes is None or chain.nbytes > MOST_JOINED:
+        return False
     if (packed := encoded.packed()) is None:
-        return None
+        return False
+    decode = chain.decode_joined(encoded.room, encoded.base, *packed)
+    if decode is None:
+        return False
+    for blocks in _batches(wave.blocks(), max(1, BATCH // chain.nbytes)):
+        first, (last, counts, *_) = blocks[0].first, blocks[-1]
+        rows = last + (1 if counts is None else prod(counts)) - first
+        chunks, destination = lane.scratch((rows, *chain.spec.shape), chain.dtype)
+        if not decode(first, rows, destination):
+            return False
+        for block in blocks:
+            put(chunks, block._replace(first=block.first - first), dest)
+    return True
+
+
+def _batches(blocks: Iterable[Block], most: int) -> Iterator[list[Block]]:
+    """The blocks in groups of at most `most` rows, or one block; larger ones are split along their first axis."""
+    batch: list[Block] = []
+    held = 0
+    for block in (part for whole in blocks for part in whole.split(most)):
+        rows = 1 if block.counts is None else prod(block.counts)
+        if batch and held + rows > most:
+            yield batch
+            batch, held = [], 0
+        batch.append(block)
+        held += rows
+    if batch:
+        yield batch
+
+
+def _strided(chain: CodecChain, wave: Wave, encoded: Encoded, dest: np.ndarray[Any, Any]) -> bool:
+    """Place uncompressed chunks that lie at even distances; False, with nothing done, where they do not."""
+    if not chain.plain or (packed := encoded.packed()) is None:
+        return False
     offsets, sizes = packed
-    shape, dtype, count = chain.spec.shape, chain.dtype, len(offsets)
-    if chain.decode_joined is not None:
-        chunks, destination = lane.scratch((count, *shape), dtype)
-        return chunks if chain.decode_joined(encoded.room, encoded.base, offsets, sizes, destination) else None
     steps = np.diff(offsets)
     if (sizes != chain.nbytes).any() or (steps != steps[0]).any() or steps[0] < 0:
-        return None
-    one = np.ndarray(shape, dtype, encoded.room, int(offsets[0]))
-    return as_strided(one, (count, *shape), (int(steps[0]), *one.strides))
+        return False
+    one = np.ndarray(chain.spec.shape, chain.dtype, encoded.room, int(offsets[0]))
+    chunks = as_strided(one, (len(offsets), *one.shape), (int(steps[0]), *one.strides))
+    for block in wave.blocks():
+        put(chunks, block, dest)
+    return True
 
 
 def put(chunks: np.ndarray[Any, Any], block: Block, dest: np.ndarray[Any, Any]) -> None:

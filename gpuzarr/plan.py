@@ -11,7 +11,7 @@ corridor hands in a view that is arranged so. Point selections have a 1-D destin
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from math import prod
@@ -42,6 +42,20 @@ class Block(NamedTuple):
     counts: tuple[int, ...] | None  # None for one row
     in_chunk: tuple[Index, ...]  # of every one of them
     in_dest: tuple[Index, ...]  # of all of them together
+
+    def split(self, most: int) -> Iterator[Block]:
+        """The same in blocks of at most `most` rows, as far as cuts along the first axis can do that."""
+        if self.counts is None or prod(self.counts) <= most:
+            yield self
+            return
+        steps, *rest = self.counts
+        start, stop = self.in_dest[0].start, self.in_dest[0].stop
+        rows, length = prod(rest), (stop - start) // steps
+        many = max(1, most // rows)
+        for step in range(0, steps, many):
+            here = min(many, steps - step)
+            dest = slice(start + step * length, start + (step + here) * length)
+            yield Block(self.first + step * rows, (here, *rest), self.in_chunk, (dest, *self.in_dest[1:]))
 
 
 @dataclass(eq=False)

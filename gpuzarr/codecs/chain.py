@@ -255,7 +255,7 @@ class CodecChain:
         joined = self.bytes_codecs[0].joined_decoder(nbytes)
         parts = self.bytes_codecs[0].part_decoder(nbytes)
         trims = [codec.trim for codec in reversed(outer)]
-        return joined and _trimmed(trims, joined, False), parts and _trimmed(trims, parts, None)
+        return joined and _trimmed(trims, joined), parts and _trimmed(trims, parts)
 
     def _guarded(self, decode: Decoder) -> Decoder:
         """`decode`, with what it does not foresee turned into CorruptChunkError."""
@@ -328,8 +328,8 @@ def _after(unwrap: Callable[[Buffer], Buffer], last: Decoder) -> Decoder:
     return decode
 
 
-def _trimmed(trims: Sequence[Callable[[int | bytes, int], int]], decode: Any, otherwise: Any) -> Any:
-    """A decoder of several chunks behind checksums; what it gives where one of these is wrong."""
+def _trimmed(trims: Sequence[Callable[[int | bytes, int], int]], decode: Any) -> Any:
+    """A decoder of several chunks behind checksums; it gives None where one of these is wrong."""
     if not trims:
         return decode
 
@@ -339,7 +339,7 @@ def _trimmed(trims: Sequence[Callable[[int | bytes, int], int]], decode: Any, ot
                 rows = zip(offsets.tolist(), sizes.tolist(), strict=True)
                 sizes = np.array([trim(base + offset, size) for offset, size in rows], np.int64)
         except CorruptChunkError:
-            return otherwise
+            return None
         return decode(room, base, offsets, sizes, *rest)
 
     return trimmed

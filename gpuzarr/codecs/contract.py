@@ -31,8 +31,11 @@ from gpuzarr.options import config
 
 # decode(source, nbytes, destination): the source is an address, or a `bytes` object itself.
 Decoder = Callable[[int | bytes, int, int], None]
-# decode(room, address of the room, offset of each chunk in it, bytes of each, destination address)
-JoinedDecoder: TypeAlias = Callable[[np.ndarray[Any, Any], int, np.ndarray[Any, Any], np.ndarray[Any, Any], int], bool]
+# join(room, address of the room, offset of each chunk in it, bytes of each) -> decode(first chunk, how many, address of
+# the destination), which tells whether it could
+JoinedDecoder: TypeAlias = Callable[
+    [np.ndarray[Any, Any], int, np.ndarray[Any, Any], np.ndarray[Any, Any]], Callable[[int, int, int], bool] | None
+]
 
 # decode(room, address of the room, offset of each chunk in it, bytes of each, (start, stop) of the part of each in
 # decoded bytes, scratch of a lane) -> (uint8 array, its address, where in it each part starts)
@@ -222,10 +225,13 @@ class BytesBytesCodec(Codec):
         return decode
 
     def joined_decoder(self, nbytes: int) -> JoinedDecoder | None:
-        """A function that decodes several chunks of `nbytes` bytes by one call, one behind another; None where there
-        is none. It gives False, with the destination in any state, where some chunk is not like the others or is
-        damaged: they are then decoded one by one. It may write to the room between the chunks, and to the
-        `APRON` (`devices.cpu`) bytes in front of it."""
+        """A function that looks through several chunks of `nbytes` bytes and gives another, which decodes neighbours
+        among them by one call, one behind another; None where there is none.
+
+        It gives None where some chunk is not like the others, or is damaged; the other one gives False, with the
+        destination in any state, where it comes upon damage. They are then decoded one by one. Both may write to the
+        room between the chunks, and to the `APRON` bytes (`devices.cpu`) in front of it.
+        """
         return None
 
     def part_decoder(self, nbytes: int) -> PartDecoder | None:

@@ -77,7 +77,9 @@ class Joined(Target):
         if len(packed) < 16:
             return
         self._parts(room.copy(), offsets, sizes, nbytes, blobs, tally)
-        if not together(room, base, offsets, sizes, where):
+        decode = together(room, base, offsets, sizes)
+        half = count // 2  # at once, and the rest
+        if decode is None or not decode(0, half, where) or not decode(half, count - half, where + half * nbytes):
             tally["refused"] += 1
             return
         tally["decoded"] += 1

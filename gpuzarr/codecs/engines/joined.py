@@ -36,10 +36,19 @@ def _words(room: Room) -> np.ndarray[Any, np.dtype[np.int32]]:
 
 
 class Container(NamedTuple):
-    """Blocks of several Blosc containers as one: what goes right before the room, and bytes of a block."""
+    """Blocks of several Blosc containers, to be read as those of one."""
 
-    front: bytes
-    blocksize: int
+    head: bytes  # what all the headers begin with
+    blocksize: int  # bytes
+    table: Integers  # where in the room each block starts, those of a row together
+    stop: int  # where in the room the last container ends
+
+    def front(self, first: int, count: int) -> bytes:
+        """What makes one container of the blocks of some rows, when it stands right before the room."""
+        table = self.table[first : first + count]
+        size = HEADER_SIZE + 4 * table.size
+        sums = np.array([self.blocksize * table.size, self.blocksize, size + self.stop], "<i4")
+        return self.head + sums.tobytes() + (table + size).astype("<i4").tobytes()
 
 
 def blosc_container(
@@ -72,11 +81,10 @@ def blosc_container(
         entries = np.arange(len(rows)) - np.repeat(np.cumsum(high - low) - high, high - low)
         base, ends = offsets[rows], (offsets + sizes)[rows]
     table = words[base + HEADER_SIZE + 4 * entries] + base  # where each block starts in the room
-    front = HEADER_SIZE + 4 * table.size
-    if front > APRON or not _inside(words, table, base, ends, splits(flags, first[3], blocksize)):
+    too_long = HEADER_SIZE + 4 * table.size > APRON
+    if too_long or not _inside(words, table, base, ends, splits(flags, first[3], blocksize)):
         return None
-    sums = np.array([blocksize * table.size, blocksize, front + int((offsets + sizes).max())], "<i4")
-    return Container(first[:4] + sums.tobytes() + (table + front).astype("<i4").tobytes(), blocksize)
+    return Container(first[:4], blocksize, table, int((offsets + sizes).max()))
 
 
 def _inside(words: Any, table: Integers, base: Integers, ends: Integers, streams: int) -> bool:

@@ -164,18 +164,22 @@ class Zstd:
         return decode
 
     def joined_decoder(self, nbytes: int) -> Any:
-        """decode(room, base, offsets, sizes, destination) for several chunks at once, as `BytesBytesCodec` has it."""
+        """As `BytesBytesCodec.joined_decoder`: frames that follow one another."""
         local, new, decompress = self._local, self._decompressor, self._library.ZSTD_decompressDCtx
 
-        def decode(room: Any, base: int, offsets: Any, sizes: Any, destination: int) -> bool:
+        def join(room: Any, base: int, offsets: Any, sizes: Any) -> Any:
             if not zstd_frames(room, offsets, sizes, nbytes):
-                return False
+                return None
             context = getattr(local, "d", None) or new()
-            first, total = int(offsets[0]), nbytes * len(offsets)
-            size = int(offsets[-1] + sizes[-1]) - first
-            return bool(decompress(context, destination, total, base + first, size) == total)
 
-        return decode
+            def decode(first: int, count: int, destination: int) -> bool:
+                start, last = int(offsets[first]), first + count - 1
+                size = int(offsets[last] + sizes[last]) - start
+                return bool(decompress(context, destination, nbytes * count, base + start, size) == nbytes * count)
+
+            return decode
+
+        return join
 
     def decode(self, data: Any, limit: int) -> Any:
         """Decode frames whose decoded size only they know, to at most `limit` bytes."""
@@ -251,36 +255,40 @@ class Blosc:
         return decode
 
     def joined_decoder(self, nbytes: int) -> Any:
-        """decode(room, base, offsets, sizes, destination) for several chunks at once, as `BytesBytesCodec` has it."""
-        decompress = self._library.blosc_decompress_ctx
+        """As `BytesBytesCodec.joined_decoder`: containers stitched to one."""
+        stitched = self._stitched
 
-        def decode(room: Any, base: int, offsets: Any, sizes: Any, destination: int) -> bool:
-            joined = blosc_container(room, offsets, sizes, nbytes)
-            if joined is None:
-                return False
-            start, total = base - len(joined.front), nbytes * len(offsets)
-            ctypes.memmove(start, joined.front, len(joined.front))
-            return bool(decompress(start, destination, total, 1) == total)
+        def join(room: Any, base: int, offsets: Any, sizes: Any) -> Any:
+            container = blosc_container(room, offsets, sizes, nbytes)
+            if container is None:
+                return None
+            return lambda first, count, destination: stitched(
+                container.front(first, count), base, destination, nbytes * count
+            )
 
-        return decode
+        return join
+
+    def _stitched(self, front: bytes, base: int, destination: int, total: int) -> bool:
+        """Decode what `front` makes a container of, with the room behind it."""
+        start = base - len(front)
+        ctypes.memmove(start, front, len(front))
+        return bool(self._library.blosc_decompress_ctx(start, destination, total, 1) == total)
 
     def part_decoder(self, nbytes: int) -> Any:
         """As `BytesBytesCodec.part_decoder`: only the blocks that have something of the parts."""
-        decompress = self._library.blosc_decompress_ctx
+        stitched = self._stitched
 
         def decode(room: Any, base: int, offsets: Any, sizes: Any, spans: Any, scratch: Any) -> Any:
-            joined = blosc_container(room, offsets, sizes, nbytes, spans)
-            if joined is None:
+            container = blosc_container(room, offsets, sizes, nbytes, spans)
+            if container is None:
                 return None
-            low, high = spans[0] // joined.blocksize, (spans[1] - 1) // joined.blocksize + 1
-            ends = np.cumsum(high - low) * joined.blocksize
+            low, high = spans[0] // container.blocksize, (spans[1] - 1) // container.blocksize + 1
+            ends = np.cumsum(high - low) * container.blocksize
             total = int(ends[-1])
             decoded, destination = scratch((total,), _BYTE)
-            start = base - len(joined.front)
-            ctypes.memmove(start, joined.front, len(joined.front))
-            if decompress(start, destination, total, 1) != total:
+            if not stitched(container.front(0, len(container.table)), base, destination, total):
                 return None
-            return decoded, destination, ends - high * joined.blocksize + spans[0]
+            return decoded, destination, ends - high * container.blocksize + spans[0]
 
         return decode
 
