@@ -29,7 +29,7 @@ def explain(stored: StoredArray, selection: Selection) -> str:
         fetch = f"{parts} whole objects"
     lines = [
         f"read {selection.shape} of {meta.shape} {meta.dtype} on {device.name}",
-        f"  plan    {plan} of at most {device.wave_bytes >> 20} MiB on {device.lanes} lanes",
+        f"  plan    {plan} of at most {stored.wave_bytes(device) >> 20} MiB on {device.lanes} lanes",
         f"  fetch   {type(stored.store).__name__}: {fetch}{_straight(stored)}",
         f"  decode  {_route(chain, device)}",
         f"  place   {_place(chain, device)}",

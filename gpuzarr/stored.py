@@ -139,9 +139,14 @@ class StoredArray:
 
     def wave_rows(self, parts: int, each: int, device: Device, waves: int) -> int:
         """Parts of one wave, where so many of `each` bytes are to make up about `waves` waves, or more."""
-        rows = max(1, min(ceil(parts / waves), device.wave_bytes // max(1, each)))
+        rows = max(1, min(ceil(parts / waves), self.wave_bytes(device) // max(1, each)))
         # Where inner chunks lie in Morton order, so many neighbours make up a box, which is quickly placed.
         return rows if self.sharding is None or rows >= parts else 1 << (rows.bit_length() - 1)
+
+    def wave_bytes(self, device: Device) -> int:
+        """Decoded bytes of one wave, at most."""
+        # In a shard, every wave costs a request and some tables, which more than outweigh the cache that it outgrows.
+        return device.wave_bytes if self.sharding is None or device.kind != "cpu" else 2 * device.wave_bytes
 
     def waiting_lanes(self, rows: int) -> int:
         """Lanes, with waves of so many parts, that keep a store busy which waits for a network: while some wait, others

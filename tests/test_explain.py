@@ -32,8 +32,8 @@ def test_shards_and_waves() -> None:
     a = gpuzarr.create_array({}, shape=(2048, 2048), chunks=(64, 64), shards=(1024, 1024), dtype="f8")
     with gpuzarr.config.set({"threading.max_workers": 2}):
         text = a.explain((slice(0, 1024), slice(0, 1100)))
-    # 16 x 16 inner chunks of the first shard and 16 x 2 of the second; 64 of 32 KiB are a wave.
-    assert "288 inner chunks of 64x64 in 2 shards, 8 waves" in text
+    # 16 x 16 inner chunks of the first shard and 16 x 2 of the second; 128 of 32 KiB are a wave.
+    assert "288 inner chunks of 64x64 in 2 shards, 4 waves of at most 4 MiB" in text
     assert "byte ranges of 2 shards, after their indexes" in text
 
 
