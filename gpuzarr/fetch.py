@@ -22,6 +22,7 @@ from gpuzarr.storage.contract import Span, Store, byte_view, check_limit
 Integers: TypeAlias = np.ndarray[Any, np.dtype[np.int64]]
 
 MOST_ROOM = 64 << 20  # bytes for encoded chunks; objects that may be larger (such as strings) get memory of their own
+MOST_PACKED = MOST_ROOM + MOST_ROOM // 8  # where they lie one behind another: a GPU's wave, though nothing shrank in it
 
 MOST_PIECES = 500  # that one read is scattered to: systems take 1024 buffers, and there may be a gap between any two
 
@@ -79,26 +80,41 @@ def nothing(rows: int) -> Encoded:
 def fetch_objects(store: Store, keys: Sequence[str], limit: int, lane: Lane) -> Encoded:
     """Whole objects, each usually of at most `limit` bytes; LimitError for one far beyond. The keys are joined from a
     checked path and integers."""
-    if not store.reads_into or limit * len(keys) > MOST_ROOM:
+    packed = lane.packs and len(keys) > 1 and limit <= MOST_PACKED
+    nbytes = min(limit * len(keys), MOST_PACKED) if packed else limit * len(keys)
+    if not store.reads_into or (nbytes > MOST_ROOM and not packed):
         found = store.get_many(keys, limit=most_encoded(limit))
         return Encoded(found, [0 if data is None else size_of(data) for data in found], None, 0)
-    room, start = lane.room(limit * len(keys))
-    sizes = store.read_into(keys, room, limit, checked=True)
-    if None not in sizes and max(sizes, default=0) <= limit:  # type: ignore[type-var, operator]
-        if len(keys) == 1:
-            return Encoded([start], sizes, room, start)  # type: ignore[arg-type]
-        return Packed(np.arange(len(keys)) * limit, np.array(sizes, np.int64), room, start)
-    return _fetched(store, keys, limit, sizes, start, room)
+    room, start = lane.room(nbytes)
+    sizes = store.read_into(keys, room, limit, checked=True, packed=packed)
+    if None in sizes or max(sizes, default=0) > limit:  # type: ignore[type-var, operator]
+        return _fetched(store, keys, limit, sizes, start, room, packed)
+    if len(keys) == 1:
+        return Encoded([start], sizes, room, start)  # type: ignore[arg-type]
+    lengths = np.array(sizes, np.int64)
+    if not packed:
+        return Packed(np.arange(len(keys)) * limit, lengths, room, start)
+    ends = np.cumsum(lengths)
+    if ends[-1] > room.size:
+        return _fetched(store, keys, limit, sizes, start, room, packed)
+    return Packed(ends - lengths, lengths, room, start)
 
 
-def _fetched(store: Store, keys: Sequence[str], limit: int, sizes: list[int | None], start: int, room: Any) -> Encoded:
+def _fetched(
+    store: Store, keys: Sequence[str], limit: int, sizes: list[int | None], start: int, room: Any, packed: bool
+) -> Encoded:
     """The columns where some objects are absent or larger than their place."""
     sources: list[Any] = []
+    end = 0
     for i, size in enumerate(sizes):
-        if size is not None and size > limit:
-            sources.append(store.get(keys[i], limit=most_encoded(limit)))
+        place = end if packed else i * limit
+        if size is None:
+            sources.append(None)
+        elif size <= min(limit, room.size - place):
+            sources.append(start + place)
+            end = place + size
         else:
-            sources.append(None if size is None else start + i * limit)
+            sources.append(store.get(keys[i], limit=most_encoded(limit)))
     fetched = [0 if s is None else n if type(s) is int else size_of(s) for s, n in zip(sources, sizes, strict=True)]
     return Encoded(sources, fetched, room, start)  # type: ignore[arg-type]
 

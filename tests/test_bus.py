@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
+import numpy as np
 import pytest
 
-from tests.bus import CODECS, cost
+import gpuzarr
+from gpuzarr import fetch
+from gpuzarr.storage import LocalStore
+from tests.bus import CODECS, Counting, cost
 
 MEBIBYTE = 1 << 20
 
@@ -18,3 +24,28 @@ def test_a_wave_costs_what_its_bytes_cost(codec: str, sharded: bool) -> None:
     assert few.more <= 0.02
     assert few.bytes_out <= 0.01 * MEBIBYTE
     assert few.waits <= 3
+
+
+@pytest.mark.parametrize("codec", ["none", "zstd", "blosc lz4 shuffle", "gzip"])
+def test_files_of_a_wave_are_one_upload_from_where_they_were_read(
+    codec: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    a = gpuzarr.create_array(tmp_path, shape=(1 << 18,), chunks=(1 << 12,), **{"dtype": "f4"} | CODECS[codec])
+    values = np.cumsum(np.random.default_rng(2).normal(size=a.shape)).astype("f4").round(1)
+    values[: 1 << 14] = np.random.default_rng(2).random(1 << 14)  # which does not shrink
+    a[:-40000] = values[:-40000]  # and absent chunks
+    want = a[...].tobytes()
+    got: list[str] = []
+    get = LocalStore.get
+    with monkeypatch.context() as patch:
+        patch.setattr(LocalStore, "get", lambda self, key, **more: got.append(key) or get(self, key, **more))
+        device = Counting()
+        there = a.to_device(device)
+        assert device.download(there[...]).tobytes() == want
+        assert got == []
+        stored = sum(file.stat().st_size for file in tmp_path.rglob("c/*"))
+        assert device.bytes_in <= 1.02 * stored + 10_000  # and the tables of 64 chunks
+        patch.setattr(fetch, "MOST_PACKED", 200_000)  # less than the wave has: the rest is read by itself
+        device = Counting()  # whose lanes have no room yet
+        assert device.download(a.to_device(device)[...]).tobytes() == want
+        assert len(got) > 3

@@ -29,6 +29,8 @@ def check_fits(shape: tuple[int, ...], dtype: np.dtype[Any]) -> None:
 class Lane(ABC):
     """One worker's scratch memory, reused from wave to wave."""
 
+    packs = False  # whether encoded chunks should lie one behind another, since they go somewhere by one copy
+
     @abstractmethod
     def room(self, nbytes: int) -> tuple[np.ndarray[Any, Any], int]:
         """At least `nbytes` of host scratch for encoded bytes, and its address."""

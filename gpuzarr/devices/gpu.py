@@ -44,6 +44,7 @@ TABLES = 1 << 20  # bytes of the first block for tables
 class GpuLane(Lane):
     """One stream, and the memory of the wave that is on it."""
 
+    packs = True
     KEEP_ROOM = 96 << 20  # bytes of page-locked memory that a lane keeps between reads: it is dear to get
 
     def __init__(self, device: GpuDevice, stream: Any) -> None:

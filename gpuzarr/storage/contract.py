@@ -181,20 +181,28 @@ class Store(ABC):
         get = self.get
         return [get(key, limit=limit) for key in keys]
 
-    def read_into(self, keys: Sequence[str], room: Buffer, stride: int, *, checked: bool = False) -> list[int | None]:
+    def read_into(
+        self, keys: Sequence[str], room: Buffer, stride: int, *, checked: bool = False, packed: bool = False
+    ) -> list[int | None]:
         """Read whole objects into `room` (writable, 1-D, uint8), object i at `room[i * stride:]`.
 
         Returns the size of every object, None for absent keys. A size greater than `stride` says that the object
         did not fit, and that its place in `room` holds nothing of use (`get` reads it). `checked=True` is the
         caller's word that every key passed `validate_key`, or was joined from one that did and integers.
+
+        With `packed`, an object of at most `stride` bytes begins where the one before ended, as long as it fits what is
+        left of the room; one that does not, or is absent, takes no place.
         """
         view = byte_view(room)
         sizes: list[int | None] = []
+        end = 0
         for i, value in enumerate(self.get_many(keys)):
             size = None if value is None else memoryview(value).nbytes
             sizes.append(size)
-            if size is not None and size <= stride:
-                view[i * stride : i * stride + size] = byte_view(value)
+            start = end if packed else i * stride
+            if size is not None and size <= min(stride, len(view) - start):
+                end = start + size
+                view[start:end] = byte_view(value)
         return sizes
 
     def read_parts(

@@ -144,15 +144,15 @@ class LocalStore(WritableDirectory):
         return found
 
     def read_into(
-        self, keys: Sequence[str], room: Buffer, stride: int, *, checked: bool = False
+        self, keys: Sequence[str], room: Buffer, stride: int, *, checked: bool = False, packed: bool = False
     ) -> builtins.list[int | None]:
         # The hot path of small chunks: open, readv and close are all that is done for a key. The root is opened
         # once a call, not once a store, as it may be renamed or made anew at any time.
         view = byte_view(room)
-        if stride < 1 or len(view) < stride * len(keys):
+        if stride < 1 or (len(view) < stride * len(keys) and not packed):
             raise ValueError(f"room for {len(view)} bytes, {len(keys)} x {stride} are needed")
         if stride >= _LONGEST_READ:
-            return super().read_into(keys, room, stride)
+            return super().read_into(keys, room, stride, packed=packed)
         if not checked:
             for key in keys:
                 validate_key(key)
@@ -167,11 +167,12 @@ class LocalStore(WritableDirectory):
         try:
             for key in keys:
                 size: int | None
+                place = view[start : start + stride]
                 try:
                     descriptor = open_(key, _READ, dir_fd=root)
                     try:
-                        size = readv(descriptor, (view[start : start + stride], beyond))
-                        if not 0 < size <= stride:
+                        size = readv(descriptor, (place, beyond))
+                        if not 0 < size <= len(place):
                             size = self._state(descriptor, key).st_size
                     finally:
                         close(descriptor)
@@ -179,7 +180,10 @@ class LocalStore(WritableDirectory):
                     self._raise_unless_absent(key, error)
                     size = None
                 append(size)
-                start += stride
+                if not packed:
+                    start += stride
+                elif size is not None and size <= len(place):
+                    start += size
         finally:
             close(root)
         return sizes

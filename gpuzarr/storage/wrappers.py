@@ -60,9 +60,9 @@ class WrapperStore(Store):
         return self._store.get_many(keys, room, limit=limit)
 
     def read_into(
-        self, keys: Sequence[str], room: Buffer, stride: int, *, checked: bool = False
+        self, keys: Sequence[str], room: Buffer, stride: int, *, checked: bool = False, packed: bool = False
     ) -> builtins.list[int | None]:
-        return self._store.read_into(keys, room, stride, checked=checked)
+        return self._store.read_into(keys, room, stride, checked=checked, packed=packed)
 
     def read_parts(
         self, keys: Sequence[str], starts: Sequence[int], outs: Sequence[Buffer], *, checked: bool = False
@@ -189,11 +189,12 @@ class WatchingStore(WrapperStore):
         return self._watch("get", keys, lambda found: sum(map(_nbytes, found)), run)
 
     def read_into(
-        self, keys: Sequence[str], room: Buffer, stride: int, *, checked: bool = False
+        self, keys: Sequence[str], room: Buffer, stride: int, *, checked: bool = False, packed: bool = False
     ) -> builtins.list[int | None]:
-        return self._watch(
-            "get", keys, _total, lambda: super(WatchingStore, self).read_into(keys, room, stride, checked=checked)
-        )
+        def run() -> builtins.list[int | None]:
+            return super(WatchingStore, self).read_into(keys, room, stride, checked=checked, packed=packed)
+
+        return self._watch("get", keys, _total, run)
 
     def read_parts(
         self, keys: Sequence[str], starts: Sequence[int], outs: Sequence[Buffer], *, checked: bool = False

@@ -154,6 +154,20 @@ class StoreContract:
         assert room[12:14] == b"{}"
         assert filled.read_into(keys, room, 6, checked=True) == [6, None, 2, 0]
 
+    def test_read_into_puts_objects_one_behind_another(self, filled: Store) -> None:
+        keys = ["foo/c/0/0", "missing", "foobar/c/0", "zarr.json", "foo/c/0/0"]
+        for checked in (False, True):
+            room = bytearray(b"." * 20)
+            assert filled.read_into(keys, room, 6, checked=checked, packed=True) == [6, None, 0, 2, 6]
+            assert room[:14] == b"abcdef{}abcdef"
+            room = bytearray(b"." * 9)  # too little for the last one
+            assert filled.read_into(keys, room, 6, checked=checked, packed=True) == [6, None, 0, 2, 6]
+            assert room[:8] == b"abcdef{}"
+            room = bytearray(b"." * 8)  # just enough for what is no longer than 5
+            assert filled.read_into(keys, room, 5, checked=checked, packed=True) == [6, None, 0, 2, 6]
+            assert room[:2] == b"{}"
+        assert filled.read_into(keys, bytearray(0), 6, packed=True) == [6, None, 0, 2, 6]
+
     def test_read_into_tells_that_an_object_did_not_fit(self, filled: Store) -> None:
         room = bytearray(b"." * 10)
         assert filled.read_into(["foo/c/0/0", "zarr.json"], room, 5) == [6, 2]

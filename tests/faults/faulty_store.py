@@ -78,9 +78,9 @@ class FaultyStore(WrapperStore):
         return [self.get(key, limit=limit) for key in keys]
 
     def read_into(
-        self, keys: Sequence[str], room: Buffer, stride: int, *, checked: bool = False
+        self, keys: Sequence[str], room: Buffer, stride: int, *, checked: bool = False, packed: bool = False
     ) -> builtins.list[int | None]:
-        return Store.read_into(self, keys, room, stride)
+        return Store.read_into(self, keys, room, stride, packed=packed)
 
     def get_into_many(
         self, keys: Sequence[str], outs: Sequence[Buffer], *, checked: bool = False
