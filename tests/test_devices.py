@@ -800,21 +800,24 @@ def test_arrays_of_a_lost_device_are_lost() -> None:
 def test_a_forked_child_is_told() -> None:
     script = """
 import os, sys
+import gpuzarr
 from gpuzarr.devices import EmulatedDevice, get_device
 from gpuzarr.errors import ForkError
 used, unused = EmulatedDevice(), EmulatedDevice()
-used.allocate(1)
+z = gpuzarr.full((1000,), 3, chunks=(10,), dtype="i4", store={})
+z[:500] = 7
+z.to_device(used)[...]
 get_device("cpu").run(lambda i, lane: None, 4)
 if child := os.fork():
     sys.exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
-try:
-    used.run(lambda i, lane: None, 1)
-except ForkError as error:
-    done = []
-    unused.run(lambda i, lane: done.append(i), 4)
-    get_device("cpu").run(lambda i, lane: done.append(i), 4)
-    os._exit(0 if "of which this one is a fork" in str(error) and len(done) == 8 else 2)
-os._exit(1)
+told = 0
+for use in (lambda: used.run(lambda i, lane: None, 1), lambda: z.to_device(used)[...], lambda: used.allocate(1)):
+    try:
+        use()
+    except ForkError as error:
+        told += "of which this one is a fork" in str(error)
+same = (unused.download(z.to_device(unused)[...]) == z[...]).all()
+os._exit(0 if told == 3 and same else 1)
 """
     run = [sys.executable, "-W", "ignore", "-c", script]
     done = subprocess.run(run, cwd=ROOT, capture_output=True, text=True, check=False, timeout=60)

@@ -1,11 +1,13 @@
 """The usage guide that people know zarr-python by, call by call, with `import gpuzarr as zarr`.
 
 The spelling is the guide's. Sizes are smaller where they would take gigabytes, and the clouds are fsspec's memory.
-Dask and xarray have tests of their own.
+Dask and xarray have tests of their own. All of it runs on every device: what is read is brought to the host, by
+`host`, where NumPy is to look at it.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import fsspec
@@ -13,11 +15,14 @@ import numpy as np
 import pytest
 
 import gpuzarr as zarr
+from tests.oracle import on_host as host
 
 
 @pytest.fixture(autouse=True)
-def _in_a_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def _in_a_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, device: str) -> Iterator[None]:
     monkeypatch.chdir(tmp_path)
+    with zarr.config.set({"device": device}):  # as the environment's GPUZARR_DEVICE does
+        yield
 
 
 def test_quick_start() -> None:
@@ -25,28 +30,28 @@ def test_quick_start() -> None:
     data = np.random.default_rng(1).random((1000, 1000)).astype("f4")
     z[:, :] = data
     subset = z[0:100, 0:100]
-    assert isinstance(subset, np.ndarray)
+    assert type(subset) is z.device.xp.ndarray
     assert f"Shape: {subset.shape}, dtype: {subset.dtype}" == "Shape: (100, 100), dtype: float32"
-    np.testing.assert_array_equal(subset, data[:100, :100])
+    np.testing.assert_array_equal(host(subset), data[:100, :100])
 
 
 def test_array_creation() -> None:
     z = zarr.zeros(shape=(1000, 1000), chunks=(100, 100), dtype="f4", store="data.zarr")
-    assert (z[:] == 0).all()
+    assert (host(z[:]) == 0).all()
     z = zarr.ones((500, 500), chunks=(50, 50), dtype="f4")
-    assert (z[:] == 1).all()
+    assert (host(z[:]) == 1).all()
     z = zarr.full((1000, 1000), fill_value=42, chunks=(100, 100), dtype="i4")
-    assert (z[:] == 42).all()
+    assert (host(z[:]) == 42).all()
     assert z.dtype == np.int32
 
     data = np.arange(10000, dtype="f4").reshape(100, 100)
     z = zarr.array(data, chunks=(10, 10), store="from_numpy.zarr")
     assert f"{z.shape} {z.chunks} {z.dtype}" == "(100, 100) (10, 10) float32"
-    np.testing.assert_array_equal(z[:], data)
+    np.testing.assert_array_equal(host(z[:]), data)
 
     z2 = zarr.zeros_like(z)
     assert (z2.shape, z2.chunks, z2.dtype) == (z.shape, z.chunks, z.dtype)
-    assert (z2[:] == 0).all()
+    assert (host(z2[:]) == 0).all()
 
 
 def test_opening() -> None:
@@ -54,7 +59,7 @@ def test_opening() -> None:
     z = zarr.open_array("data.zarr", mode="r+")
     z[0, 0] = 7
     z = zarr.open_array("data.zarr", mode="r")
-    assert z[0, 0] == 7
+    assert host(z[0, 0]) == 7
     with pytest.raises(PermissionError):
         z[0, 0] = 8
     z = zarr.open("data.zarr")
@@ -67,22 +72,22 @@ def test_reading_writing_and_indexing() -> None:
     expected = np.zeros((1000, 1000), "f4")
     z[0, :] = expected[0, :] = np.arange(1000, dtype="f4")
     z[10:20, 50:60] = expected[10:20, 50:60] = rng.random((10, 10)).astype("f4")
-    np.testing.assert_array_equal(z[:], expected)
+    np.testing.assert_array_equal(host(z[:]), expected)
     z[:] = 42
-    assert (z[:] == 42).all()
+    assert (host(z[:]) == 42).all()
 
     z[:] = expected = rng.random((1000, 1000)).astype("f4")
     row = z[5, :]
     block = z[0:100, 0:100]
     assert f"Row shape: {row.shape}, block shape: {block.shape}" == "Row shape: (1000,), block shape: (100, 100)"
-    np.testing.assert_array_equal(z.vindex[[0, 5, 10], [2, 8, 15]], expected[[0, 5, 10], [2, 8, 15]])
-    np.testing.assert_array_equal(z.oindex[0:10, [5, 10, 15]], expected[0:10][:, [5, 10, 15]])
-    np.testing.assert_array_equal(z.blocks[0, 0], expected[:100, :100])
+    np.testing.assert_array_equal(host(z.vindex[[0, 5, 10], [2, 8, 15]]), expected[[0, 5, 10], [2, 8, 15]])
+    np.testing.assert_array_equal(host(z.oindex[0:10, [5, 10, 15]]), expected[0:10][:, [5, 10, 15]])
+    np.testing.assert_array_equal(host(z.blocks[0, 0]), expected[:100, :100])
 
     z.resize(1500, 1500)
     assert z.shape == (1500, 1500)
-    np.testing.assert_array_equal(z[:1000, :1000], expected)
-    assert (z[1000:] == 0).all()
+    np.testing.assert_array_equal(host(z[:1000, :1000]), expected)
+    assert (host(z[1000:]) == 0).all()
     z.append(rng.random((100, 1500)).astype("f4"), axis=0)
     assert z.shape == (1600, 1500)
 
@@ -98,7 +103,7 @@ def test_chunking_and_sharding() -> None:
     assert z_sharded.chunks == (100, 100)
     z_sharded[:] = 1
     assert len([p for p in Path("sharded.zarr/c").rglob("*") if p.is_file()]) == 4
-    assert (z_sharded[95:105, 499:501] == 1).all()
+    assert (host(z_sharded[95:105, 499:501]) == 1).all()
 
 
 def test_compression() -> None:
@@ -130,7 +135,7 @@ def test_compression() -> None:
     sizes = []
     for array in (z, z_fast, z_small, z_raw):
         array[:] = data
-        np.testing.assert_array_equal(zarr.open_array(array.store, mode="r")[:], data)
+        np.testing.assert_array_equal(host(zarr.open_array(array.store, mode="r")[:]), data)
         sizes.append(int(array.nbytes_stored))
     assert [codec.name for codec in z.metadata.codecs] == ["bytes", "blosc"]
     assert z.metadata.codecs[1].configuration["typesize"] == 4
@@ -156,13 +161,13 @@ def test_storage_backends() -> None:
     store = MemoryStore()
     z_mem = zarr.open_array(store=store, mode="w", shape=(1000, 1000), chunks=(100, 100), dtype="f4")
     z_mem[:] = data
-    np.testing.assert_array_equal(zarr.open_array(store)[:], data)
+    np.testing.assert_array_equal(host(zarr.open_array(store)[:]), data)
 
     store = ZipStore("data.zip", mode="w")
     z_zip = zarr.open_array(store=store, mode="w", shape=(1000, 1000), chunks=(100, 100), dtype="f4")
     z_zip[:] = data
     store.close()
-    np.testing.assert_array_equal(zarr.open_array(ZipStore("data.zip", mode="r"), mode="r")[:], data)
+    np.testing.assert_array_equal(host(zarr.open_array(ZipStore("data.zip", mode="r"), mode="r")[:]), data)
 
 
 def test_a_mapping_of_a_cloud() -> None:
@@ -172,7 +177,7 @@ def test_a_mapping_of_a_cloud() -> None:
     z = zarr.open_array(store=store, mode="w", shape=(1000, 1000), chunks=(500, 500), dtype="f4")
     z[:] = data
     zarr.consolidate_metadata(store)
-    np.testing.assert_array_equal(zarr.open_array(store, mode="r")[:], data)
+    np.testing.assert_array_equal(host(zarr.open_array(store, mode="r")[:]), data)
     fs.rm("my-bucket", recursive=True)
 
 
@@ -213,7 +218,7 @@ def test_consolidated_metadata() -> None:
     zarr.group("data.zarr").create_array(name="a", shape=(10,), chunks=(5,), dtype="f4")[:] = 3
     zarr.consolidate_metadata("data.zarr")
     root = zarr.open_consolidated("data.zarr")
-    assert (root["a"][:] == 3).all()
+    assert (host(root["a"][:]) == 3).all()
 
 
 def test_cloud_native_pipeline() -> None:
@@ -236,7 +241,7 @@ def test_format_conversion() -> None:
     np.save("data.npy", np.arange(10_000.0).reshape(100, 100))
     data = np.load("data.npy")
     z = zarr.array(data, chunks="auto", store="from_numpy.zarr")
-    np.testing.assert_array_equal(z[:], data)
+    np.testing.assert_array_equal(host(z[:]), data)
 
 
 def test_hdf5_conversion() -> None:
@@ -245,7 +250,7 @@ def test_hdf5_conversion() -> None:
         h5["dataset_name"] = np.arange(10_000.0).reshape(100, 100)
     with h5py.File("data.h5", "r") as h5:
         z = zarr.array(h5["dataset_name"][:], chunks=(50, 50), store="from_hdf5.zarr")
-        np.testing.assert_array_equal(z[:], h5["dataset_name"][:])
+        np.testing.assert_array_equal(host(z[:]), h5["dataset_name"][:])
 
 
 def test_profiling_recipe() -> None:
@@ -264,17 +269,17 @@ def test_append_recipe() -> None:
         new_step = np.full((1, 72, 144), day).astype("f4")
         z.append(new_step, axis=0)
     assert z.shape == (12, 72, 144)
-    assert (zarr.open("timeseries.zarr", mode="r")[:, 0, 0] == np.arange(12)).all()
+    assert (host(zarr.open("timeseries.zarr", mode="r")[:, 0, 0]) == np.arange(12)).all()
 
 
 def test_synchronizers_of_the_troubleshooting_table() -> None:
     synchronizer = zarr.ProcessSynchronizer("locks.sync")
     z = zarr.open_array("sync.zarr", mode="w", shape=(10,), chunks=(10,), dtype="i4", synchronizer=synchronizer)
     z[2:5] = 1
-    assert z[:].sum() == 3
+    assert host(z[:]).sum() == 3
     z = zarr.open_array("sync.zarr", mode="r+", synchronizer=zarr.ThreadSynchronizer())
     z[7] = 1
-    assert z[:].sum() == 4
+    assert host(z[:]).sum() == 4
 
 
 def test_parameter_table() -> None:

@@ -14,7 +14,14 @@ import gpuzarr
 from gpuzarr.codecs import BloscCodec, Crc32cCodec, GzipCodec, TransposeCodec, ZstdCodec
 from gpuzarr.codecs import numcodecs as nc
 from gpuzarr.devices import EmulatedDevice
-from gpuzarr.errors import ChecksumError, ChunkNotFoundError, CorruptChunkError, DeviceError, GpuMemoryError
+from gpuzarr.errors import (
+    ChecksumError,
+    ChunkNotFoundError,
+    CorruptChunkError,
+    DeviceError,
+    GpuContextLostError,
+    GpuMemoryError,
+)
 from gpuzarr.storage import MemoryStore
 from tests.test_third_party import REJECTED
 
@@ -256,14 +263,39 @@ def test_streams_that_the_gpu_cannot_decode_are_decoded_by_the_host() -> None:
             check(make(compressors=COMPRESSORS[codec]), device, seed=10)
 
 
+@pytest.mark.parametrize("shards", [None, (32, 48)], ids=["plain", "sharded"])
+@pytest.mark.parametrize("codec", COMPRESSORS)
+def test_memory_may_run_out_at_every_allocation(codec: str, shards: tuple[int, ...] | None) -> None:
+    a = make(compressors=COMPRESSORS[codec], shards=shards)
+    device = EmulatedDevice()
+    want = device.download(a.to_device(device)[...]).tobytes()
+    with pytest.raises(GpuMemoryError):  # the first one is of the destination, which is the caller's
+        a.to_device(EmulatedDevice(fail_allocation_at=1))[...]
+    for failing in range(2, device.allocations + 1):
+        tight = EmulatedDevice(fail_allocation_at=failing)
+        assert tight.download(a.to_device(tight)[...]).tobytes() == want
+
+
+@pytest.mark.parametrize("codec", ["none", "zstd-crc", "blosc-lz4-shuffle", "bz2", "gzip"])
+def test_the_device_may_be_lost_at_every_operation(codec: str) -> None:
+    a = make(compressors=COMPRESSORS[codec])
+    whole = EmulatedDevice()
+    whole.lanes = 1
+    a.to_device(whole)[...]
+    assert whole.operations > 3
+    for n in range(whole.operations):
+        lost = EmulatedDevice(lose_context_after=n)
+        lost.lanes = 1
+        for _ in range(2):  # and it stays lost
+            with pytest.raises(GpuContextLostError, match="is lost for this process"):
+                a.to_device(lost)[...]
+
+
 @pytest.mark.parametrize("codec", ["none", "zstd", "blosc-lz4-shuffle", "bz2"])
-def test_where_memory_runs_out_the_wave_goes_by_halves(codec: str) -> None:
+def test_where_memory_is_short_the_wave_goes_by_halves(codec: str) -> None:
     a = make(compressors=COMPRESSORS[codec], chunks=(8, 8))
     device = EmulatedDevice()
     want = device.download(a.to_device(device)[...]).tobytes()
-    for failing in range(2, device.allocations + 1):  # the first one is of the destination, which is the caller's
-        tight = EmulatedDevice(fail_allocation_at=failing)
-        assert tight.download(a.to_device(tight)[...]).tobytes() == want
     # The destination and the tables, and then less and less for the chunks.
     for room in (200_000, 60_000, 8_000):
         tight = EmulatedDevice(memory=a.nbytes + (1 << 20) + room)
