@@ -127,11 +127,17 @@ class BoxWave(Wave):
     def blocks(self) -> list[Block]:
         if any(axis.fancy for axis in self._axes):
             return super().blocks()
-        corners = [(int(p.min()), int(p.max())) for p in self._arrays]
+        corners = [
+            (int(p.min()), int(p.max())) if len(a.chunk) > 1 else (0, 0)
+            for a, p in zip(self._axes, self._arrays, strict=True)
+        ]
         if (
             prod([high - low + 1 for low, high in corners]) == self.count  # so many different rows are all there are
             and (self._rows[1:] > self._rows[:-1]).all()
-            and all(a.beside[low + 1 : high + 1].all() for a, (low, high) in zip(self._axes, corners, strict=True))
+            and all(
+                low == high or a.beside[low + 1 : high + 1].all()
+                for a, (low, high) in zip(self._axes, corners, strict=True)
+            )
         ):
             return [self._block(0, corners)]
         return self._strips()
@@ -181,8 +187,10 @@ class AxisParts:
         """Which entries, like the one before each, are whole chunks, and follow it in the destination. (No use for
         fancy ones.)"""
         found = np.array(self.full, np.bool_)
-        starts, stops = ([getattr(i, end) for i in self.in_dest] for end in ("start", "stop"))
-        found[1:] &= found[:-1] & (np.array(starts[1:], np.int64) == np.array(stops[:-1], np.int64))
+        if self.spans is None:
+            return np.zeros_like(found)
+        _, _, starts, counts = self.spans
+        found[1:] &= found[:-1] & (starts[1:] == starts[:-1] + counts[:-1])
         found[:1] = False
         return found
 

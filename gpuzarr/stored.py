@@ -25,6 +25,7 @@ from gpuzarr.storage.contract import Store
 AHEAD_BYTES = 128 << 20  # decoded bytes of waves beyond the device's own lanes, where a store is waited for
 GUESSED_ITEM = 32  # bytes of an element of variable length, for sizing waves
 LEAST_SPARED = 16 << 10  # bytes of an uncompressed chunk that a part of it must spare
+LEAST_BLOCKS = 256 << 10  # bytes of a compressed chunk; smaller ones are mostly a single block
 
 
 def worth_cutting(part: int, chunk: int) -> bool:
@@ -182,7 +183,7 @@ class StoredArray:
         """Whether parts of chunks can be decoded without their wholes."""
         chain = self.chain if self.sharding is None else self.inner_chain
         regular = self.sharding is not None or isinstance(self.grid, RegularGrid)
-        large = chain.nbytes is not None and worth_cutting(0, chain.nbytes)
+        large = chain.nbytes is not None and chain.nbytes >= LEAST_BLOCKS
         return chain.decode_parts is not None and large and regular and self.device.kind == "cpu"
 
     @cached_property

@@ -164,6 +164,14 @@ def test_chunks_that_are_whole_and_side_by_side_are_one_block() -> None:
     assert [b.counts for b in band.wave(range(band.size)).blocks()] == [None, (1, 4), None]
 
 
+def test_chunks_that_are_spread_over_the_destination_are_no_block() -> None:
+    places = np.array([0, 2, 4, 1, 3, 5])  # of two chunks of three, every other element
+    plan = plan_chunks(RegularGrid((6,), (3,)), orthogonal((np.argsort(places),), (6,)))
+    dest = np.zeros(6, int)
+    assert place_blocks([plan.wave(range(2))], np.arange(6), RegularGrid((6,), (3,)), dest) == 2
+    assert dest.tolist() == np.argsort(places).tolist()
+
+
 def test_one_row_for_each_chunk_however_points_are_ordered() -> None:
     points = (np.array([9, 0, 9, 1, 0]), np.array([0, 0, 1, 1, 0]))
     plan = plan_chunks(RegularGrid((10, 2), (2, 2)), coordinate(points, (10, 2)))
