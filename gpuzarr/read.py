@@ -290,7 +290,7 @@ def _deliver_cached(
     for n, i in enumerate(absent):
         shape = chain.spec.shape if stored.sharding is not None else stored.grid.chunk_shape(wave.coords[i])
         chunk = held[i] = stored.device.empty(shape, chain.spec.dtype)
-        every = tuple(slice(0, n) for n in shape)
+        every = tuple(slice(0, n) for n in shape) or (Ellipsis,)  # () would index a scalar, not a view
         whole = Wave(1, [wave.coords[i]], [every], [every], [True], [True])
         one = chain.for_shape(shape)
         deliver, strict = _placer(stored.device).deliver, stored.missing_is_error

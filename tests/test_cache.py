@@ -166,3 +166,13 @@ def test_absent_chunks_are_cached_too() -> None:
     assert store.keys == []
     z[0] = 1
     assert z[...].tolist() == [1, *[3] * 9]
+
+
+@pytest.mark.parametrize("compressors", [None, "auto"])
+def test_an_array_without_axes(compressors: Any) -> None:
+    z = gpuzarr.create_array({}, shape=(), dtype="i4", compressors=compressors, cache_bytes=1000)
+    for value in (5, 6):
+        z[...] = value
+        assert [int(z[...]), int(z[()])] == [value, value]
+    assert z.cache is not None
+    assert z.cache.hits
