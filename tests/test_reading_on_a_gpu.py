@@ -7,6 +7,7 @@ import random
 from pathlib import Path
 from typing import Any
 
+import google_crc32c
 import numpy as np
 import pytest
 
@@ -222,6 +223,49 @@ def test_damage_is_the_same_error_as_on_the_cpu(gpu: str, codec: str) -> None:
 def test_checksums_are_checked_before_anything_is_decoded(gpu: str) -> None:
     with pytest.raises(ChecksumError, match="c/1/0"):
         damaged([ZstdCodec(), Crc32cCodec()], flip).to_device(gpu)[...]
+
+
+# The last byte of a zstd frame's only block is never 0; no Deflate block is of kind 3; LZ4 tells its size first.
+BREAK: dict[str, tuple[Any, Any]] = {
+    "zstd": (ZstdCodec(), lambda data: data[:-1] + b"\0"),
+    "gzip": (GzipCodec(), lambda data: data[:10] + b"\7" + data[11:]),
+    "zlib": (nc.Zlib(), lambda data: data[:2] + b"\7" + data[3:]),
+    "lz4": (nc.LZ4(), lambda data: b"\0" + data[1:]),
+    "blosc-zstd": (BloscCodec(cname="zstd", shuffle="noshuffle"), lambda data: data[:-1] + b"\0"),
+}
+
+
+@pytest.mark.parametrize("codec", BREAK)
+def test_a_checksum_is_no_word_on_what_it_is_around(codec: str) -> None:
+    compressor, damage = BREAK[codec]
+    store: dict[str, Any] = {}
+    a = gpuzarr.create_array(store, shape=4000, chunks=4000, dtype="i2", compressors=[compressor, Crc32cCodec()])
+    a[...] = np.arange(4000) % 321
+    device, calls = EmulatedDevice(), []
+    there = a.to_device(device)
+    there[...]
+    decompress = device.nvcomp.decompress
+    device.nvcomp.decompress = lambda *given: calls.append(given) or decompress(*given)
+    there[...]
+    assert len(calls) == 1
+    broken = damage(bytes(store["c/0"])[:-4])
+    store["c/0"] = broken + google_crc32c.value(broken).to_bytes(4, "little")  # whoever breaks it can do that, too
+    with pytest.raises(CorruptChunkError, match="c/0"):
+        there[...]
+    assert len(calls) == 1  # nvCOMP has not seen it
+
+
+def test_checksums_within_and_around_a_format_are_both_verified() -> None:
+    store: dict[str, Any] = {}
+    codecs = [ZstdCodec(checksum=True), Crc32cCodec()]
+    a = gpuzarr.create_array(store, shape=4000, chunks=4000, dtype="i2", compressors=codecs)
+    a[...] = np.arange(4000) % 321
+    data = bytearray(store["c/0"][:-4])
+    data[-1] ^= 1
+    store["c/0"] = bytes(data) + google_crc32c.value(bytes(data)).to_bytes(4, "little")
+    for device in ("cpu", "emulated"):
+        with pytest.raises(CorruptChunkError, match="c/0"):
+            a.to_device(device)[...]
 
 
 @pytest.mark.parametrize("trusted", [False, True])

@@ -117,8 +117,8 @@ class GpuWave:
         self._doubts.append(lambda: np.flatnonzero((found() != stored) | (sizes < CHECKSUM)))
         return first, payload
 
-    def decompress(self, table: Streams, dest: Any, verify: bool) -> None:
-        """Decode the streams of one format, and `verify` the checksums of their contents."""
+    def decompress(self, table: Streams, dest: Any) -> None:
+        """Decode the streams of one format, and verify the checksums of their contents."""
         device, nvcomp, lane = self.device, self.device.nvcomp, self.lane
         sources = self.addresses[table.row] + (table.source - self.here.starts[table.row])
         alignment = nvcomp.alignment(table.format).input
@@ -147,7 +147,7 @@ class GpuWave:
 
         self._doubts.append(failed)
         told = table.where(table.checksum >= 0)
-        if verify and len(told):
+        if len(told):
             area = Area(device.address(dest), dest.nbytes)
             starts = told.row * self.stride + told.offset
             found = launches.checksums(device, lane, CONTENTS[table.format], starts, told.capacity, area)

@@ -11,7 +11,7 @@ What is proved for streams that pass, without decoding them:
   every compressed block the sections and their sizes; the block sizes allow the expected size (RFC 8878).
 - gzip: one plain header, the size in the trailer, the first blocks' headers, stored blocks in full (RFC 1952, 1951).
 - zlib: as gzip, but nothing in the stream tells its length or decoded size. A stream that stands alone (`split_zlib`)
-  is therefore unfit unless it is trusted; within Blosc the container tells both.
+  is therefore unfit unless it is trusted to be whole; within Blosc the container tells both.
 - lz4: the size prefix, possible sizes and the first sequence. The rest nvCOMP checks itself, and reports.
 - snappy: the size prefix, possible sizes, the first element.
 - blosc: header, block table, every stream's length; the blocks cover the container without gap or overlap; then every
@@ -19,8 +19,9 @@ What is proved for streams that pass, without decoding them:
 
 What nobody can prove without decoding: that entropy-coded bits are undamaged. Checksums of the contents need the
 contents, too: those of gzip, zlib and zstd are in the table for whoever decodes. `trusted=True` is for bytes that a
-checksum has vouched for, or a user who wrote them: only what is needed to find the streams, and to see that the
-expected size comes out, is looked at then.
+user vouches for: only what is needed to find the streams, and to see that the expected size comes out, is looked at
+then. A checksum around them is no such word, since whoever makes bytes can make their checksum; but it tells that a
+zlib stream is whole, and `split_zlib`, which looks at the same of it either way, is trusted with that.
 """
 
 from __future__ import annotations
