@@ -19,6 +19,7 @@ import pytest
 
 import gpuzarr as zarr
 from gpuzarr import devices
+from gpuzarr.cli import doctor
 from gpuzarr.devices import EmulatedDevice, cuda, get_device, kvikio
 from gpuzarr.devices.gpu import GpuDevice
 from gpuzarr.errors import DeviceError, GpuError
@@ -247,3 +248,22 @@ def test_a_destination_on_another_gpu_is_refused(fake: fake_cupy.FakeCupy) -> No
     assert mine.get().tolist() == list(range(5))
     z[...] = mine * 2
     assert z.to_device("cpu")[...].tolist() == [0, 2, 4, 6, 8]
+
+
+def test_the_doctor_names_the_driver_and_the_cards(fake: fake_cupy.FakeCupy) -> None:
+    found = doctor.examine()["gpu"]
+    assert found["driver"] == "for CUDA 13.2"
+    assert found["runtime"] == "CUDA 13.2"
+    assert found["cuda:0"] == "Fake 0, compute capability 9.0, 80.0 GiB"
+    assert len([row for row in found if row.startswith("cuda:")]) == fake.devices
+    assert found["cuda"] == "works"
+    assert found["auto"] == "cuda:0"
+    fake.devices = 0
+    found = doctor.examine()["gpu"]
+    assert "finds no GPU that it can use" in found["cuda"]
+    assert "cuda:0" not in found
+    assert found["driver"] == "for CUDA 13.2"
+    fake.cuda.runtime.driverGetVersion = lambda: 0
+    assert doctor.examine()["gpu"]["driver"] == "none"
+    fake.cuda.runtime.driverGetVersion = fake._count
+    assert doctor.examine()["gpu"]["driver"] == "cudaError 35"

@@ -8,7 +8,6 @@ import os
 import platform
 import sys
 import tempfile
-from collections.abc import Callable
 from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
@@ -20,8 +19,7 @@ import gpuzarr
 from gpuzarr.codecs import BloscCodec, Crc32cCodec, GzipCodec, ZstdCodec
 from gpuzarr.codecs.engines import cpu, native
 from gpuzarr.codecs.engines.nvcomp import Nvcomp
-from gpuzarr.devices import get_device, kvikio
-from gpuzarr.devices.cuda import why_not
+from gpuzarr.devices import cuda, get_device, kvikio
 from gpuzarr.errors import GpuError
 
 CHAINS: dict[str, list[Any]] = {
@@ -101,11 +99,11 @@ def _cpu() -> dict[str, str]:
 
 
 def _gpu() -> dict[str, str]:
-    reason = why_not()
-    cuda = reason or _found(lambda: str(get_device("cuda")))
+    reason = cuda.why_not()
     return {
         "cupy": _version("cupy-cuda13x", "cupy-cuda12x", "cupy"),
-        "cuda": cuda,
+        **cuda.findings(),
+        "cuda": reason or "works",
         "nvcomp": _nvcomp(),
         "kvikio": _kvikio(usable=reason is None),
         "auto": get_device("auto").name,
@@ -150,10 +148,3 @@ def _version(*names: str) -> str:
         except PackageNotFoundError:
             continue
     return "not installed"
-
-
-def _found(look: Callable[[], str]) -> str:
-    try:
-        return look()
-    except GpuError as error:
-        return str(error)

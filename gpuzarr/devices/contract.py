@@ -51,6 +51,9 @@ class Device(ABC):
     wave_bytes: int  # decoded bytes of one wave, at most
     lanes: int  # waves in flight
 
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self.name!r}>"
+
     @abstractmethod
     def empty(self, shape: tuple[int, ...], dtype: np.dtype[Any], order: str = "C") -> Any:
         """An uninitialised array on the device."""

@@ -7,6 +7,7 @@ CuPy keeps compiled kernels on disk, so that only the first process on a machine
 from __future__ import annotations
 
 import os
+import sys
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -49,6 +50,28 @@ def why_not() -> str | None:
     except Exception as error:  # noqa: BLE001 # likewise
         return f"CuPy {cupy.__version__} finds no GPU that it can use: {error}"
     return f"CuPy {cupy.__version__} finds no GPU"
+
+
+def findings() -> dict[str, str]:
+    """The driver, CUDA's runtime and each GPU, in words for people; nothing where CuPy cannot be imported."""
+    reason, cupy = why_not(), sys.modules.get("cupy")
+    if cupy is None:
+        return {}
+    runtime = cupy.cuda.runtime
+    try:
+        driver, version = runtime.driverGetVersion(), runtime.runtimeGetVersion()
+        found = {"driver": f"for CUDA {_dotted(driver)}" if driver else "none", "runtime": f"CUDA {_dotted(version)}"}
+        for number in range(0 if reason else runtime.getDeviceCount()):
+            card = runtime.getDeviceProperties(number)
+            capability, gib = f"{card['major']}.{card['minor']}", card["totalGlobalMem"] / (1 << 30)
+            found[f"cuda:{number}"] = f"{card['name'].decode()}, compute capability {capability}, {gib:.1f} GiB"
+    except runtime.CUDARuntimeError as error:
+        return {"driver": str(error)}
+    return found
+
+
+def _dotted(version: int) -> str:
+    return f"{version // 1000}.{version % 1000 // 10}"
 
 
 @cache
