@@ -143,7 +143,7 @@ def gather(
     chunk = np.empty(spec.shape, spec.dtype) if lane is None else lane.scratch(spec.shape, spec.dtype)[0]
     if not wave.full[row]:
         chunk[...] = stored.fill  # what lies beyond the array's edge
-    chunk[wave.in_chunk[row]] = part
+    _put_in(chunk, wave.in_chunk[row], part)
     return chunk
 
 
@@ -162,8 +162,14 @@ def merge(
         chunk = np.array(chain.decode(old), spec.dtype, order="C", copy=True)
         if stored.committed is not None:
             _clear_beyond(stored, stored.committed, chunk, wave.coords[row])
-    chunk[wave.in_chunk[row]] = source[wave.in_dest[row]] if source.ndim else source
+    _put_in(chunk, wave.in_chunk[row], source[wave.in_dest[row]] if source.ndim else source)
     return chunk
+
+
+def _put_in(chunk: np.ndarray[Any, Any], index: tuple[Any, ...], part: Any) -> None:
+    """Set a part of a chunk. NumPy would put an array without axes itself into a single place for objects."""
+    single = chunk.dtype.hasobject and isinstance(part, np.ndarray) and not part.ndim and type(index[0]) is int
+    chunk[index] = part[()] if single else part
 
 
 def _clear_beyond(

@@ -331,3 +331,10 @@ def test_what_was_written_does_not_change_with_its_source() -> None:
         got[:] = -2  # nor with what a read gave
         assert z[...].tolist() == list(range(8))
         store.delete_prefix("")
+
+
+def test_a_single_object_that_comes_as_an_array_is_that_object() -> None:
+    z = gpuzarr.create_array({}, shape=(5,), chunks=(2,), dtype="variable_length_bytes")
+    z.vindex[[3]] = np.array(b"ccc", object)
+    z.vindex[[0, 4]] = np.array(b"dd", object)
+    assert z[...].tolist() == [b"dd", b"", b"", b"ccc", b"dd"]
