@@ -131,10 +131,12 @@ class TensorStore(Contender):
 OURS = "gpuzarr"
 DEFAULT = "zarr"
 FUSED = "zarr-fused"
+BRIDGE = "zarr+gpuzarr"  # zarr-python with our pipeline: shown beside the others, and no rival
 ALL: list[Contender] = [
     Gpuzarr(),
     ZarrPython(DEFAULT),
     ZarrPython(FUSED, "zarr.core.codec_pipeline.FusedCodecPipeline"),
+    ZarrPython(BRIDGE, "gpuzarr.zarr_pipeline.CodecPipeline"),
     ZarrPython("zarrs", "zarrs.ZarrsCodecPipeline"),
     TensorStore(),
 ]

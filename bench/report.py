@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from cells import MIB, QUESTIONS, Cell
-from contenders import CORES, DEFAULT, FUSED, OURS, versions
+from contenders import BRIDGE, CORES, DEFAULT, FUSED, OURS, versions
 
 PIPELINES = (DEFAULT, FUSED)  # zarr-python's own
 READS = ("read", "slices", "small", "points")
@@ -39,7 +39,8 @@ class Row:
     def ratio(self, rivals: Iterable[str] | None = None) -> float | None:
         """The quickest of these rivals (default: of all) over gpuzarr."""
         best = self.best
-        times = [t for name, t in best.items() if name != OURS and (rivals is None or name in rivals)]
+        rivals = best.keys() - {OURS, BRIDGE} if rivals is None else rivals
+        times = [t for name, t in best.items() if name in rivals]
         return min(times) / best[OURS] if times and OURS in best and best[OURS] > 0 else None
 
 

@@ -11,7 +11,6 @@ from typing import Any, Self
 import numpy as np
 
 from gpuzarr.attributes import Attributes, Change
-from gpuzarr.bands import bands
 from gpuzarr.cache import ChunkCache
 from gpuzarr.devices import Device, get_device
 from gpuzarr.devices.borrowing import destination
@@ -43,8 +42,7 @@ from gpuzarr.selection import (
 from gpuzarr.storage.contract import Store
 from gpuzarr.stored import StoredArray, chain_for
 from gpuzarr.survey import Count, check_chunks, chunks_initialized, stored_bytes
-from gpuzarr.values import fitted, values_of
-from gpuzarr.write import write
+from gpuzarr.values import fitted, put, values_of
 
 
 class Array(ArrayFacts):
@@ -261,17 +259,7 @@ class Array(ArrayFacts):
         source = fitted(values_of(value, self.dtype, self.device), selection.shape, self.device)
         if source.ndim:
             source = source[selection.to_axes] if isinstance(selection, Box) else source.reshape(-1)
-        self._put(self._stored, selection, source)
-
-    def _put(self, stored: StoredArray, selection: Selection, source: Any) -> None:
-        """Write values that fit the selection; those of a device come to the host a wave at a time."""
-        if isinstance(source, np.ndarray):
-            write(stored, selection, source)
-        elif isinstance(selection, Box):
-            for part, places in bands(selection, stored.grid, source.dtype.itemsize, self.device.wave_bytes):
-                write(stored, part, self.device.download(source[places]))
-        else:
-            write(stored, selection, self.device.download(source))
+        put(self._stored, selection, source)
 
     def set_basic_selection(self, selection: Any, value: Any, *, fields: Any = None) -> None:
         """Write by integers and slices."""
@@ -334,7 +322,7 @@ class Array(ArrayFacts):
             )
             new = now.with_shape(shape)
             selection = Box(spans, *((False,) * self.ndim,) * 2)
-            self._put(replace(self._stored_as(new), committed=now.shape), selection, source)
+            put(replace(self._stored_as(new), committed=now.shape), selection, source)
             commit(new)
         return shape
 

@@ -1,4 +1,4 @@
-"""What a user assigns, as arrays that the corridor can take: of the host, or of the array's own device."""
+"""What a user assigns: as arrays that the corridor can take, of the host or of the array's own device, and into it."""
 
 from __future__ import annotations
 
@@ -6,8 +6,24 @@ from typing import Any
 
 import numpy as np
 
+from gpuzarr.bands import bands
 from gpuzarr.devices import Device
 from gpuzarr.devices.borrowing import home, host_array
+from gpuzarr.selection import Box, Selection
+from gpuzarr.stored import StoredArray
+from gpuzarr.write import write
+
+
+def put(stored: StoredArray, selection: Selection, source: Any) -> None:
+    """Write values that fit the selection; those of a device come to the host a wave at a time."""
+    device = stored.device
+    if isinstance(source, np.ndarray):
+        write(stored, selection, source)
+    elif isinstance(selection, Box):
+        for part, places in bands(selection, stored.grid, source.dtype.itemsize, device.wave_bytes):
+            write(stored, part, device.download(source[places]))
+    else:
+        write(stored, selection, device.download(source))
 
 
 def fitted(source: Any, shape: tuple[int, ...], device: Device) -> Any:

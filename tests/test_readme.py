@@ -30,7 +30,7 @@ def test_the_two_commands_come_first() -> None:
 
 
 def test_the_quick_start_runs_as_it_stands(tmp_path: Path, device: str) -> None:
-    quick_start, _ = blocks("python")
+    quick_start, *_ = blocks("python")
     command = [sys.executable, "-W", "error", "-c", quick_start]
     environment = _environment() | {"GPUZARR_DEVICE": device}
     done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
@@ -41,8 +41,19 @@ def test_the_quick_start_runs_as_it_stands(tmp_path: Path, device: str) -> None:
     assert last == ("emulated array(272.)" if device == "emulated" else "272.0")
 
 
+def test_the_lines_for_zarr_python_run_as_they_stand(tmp_path: Path) -> None:
+    *_, lines = blocks("python")
+    values = np.arange(1_000_000, dtype="float32").reshape(1000, 1000)
+    gpuzarr.create_array(tmp_path / "example.zarr", data=values, chunks=(100, 100))
+    # Where gpuzarr is no installed package, zarr-python does not find the pipeline by itself.
+    command = [sys.executable, "-W", "error", "-c", f"import gpuzarr.zarr_pipeline\n{lines}"]
+    done = subprocess.run(command, cwd=tmp_path, env=_environment(), capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == "[3.000e+00 1.003e+03 2.003e+03 3.003e+03 4.003e+03]\n"
+
+
 def test_the_lines_on_a_gpu_run_on_the_emulated_one(tmp_path: Path) -> None:
-    _, on_a_gpu = blocks("python")
+    _, on_a_gpu, *_ = blocks("python")
     gpuzarr.save_array(tmp_path / "store.zarr", np.arange(1000))
     code = "import gpuzarr\n" + on_a_gpu.replace('"cuda"', '"emulated"')
     command = [sys.executable, "-W", "error", "-c", code]

@@ -12,7 +12,7 @@ from collections.abc import AsyncIterator, Callable, Coroutine, Hashable, Iterat
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from inspect import iscoroutinefunction
-from typing import Any, NamedTuple, NoReturn, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn, TypeVar
 
 from gpuzarr.errors import KeyValidationError, ShortReadError, StoreError, StoreReadError, StoreWriteError
 from gpuzarr.options import config
@@ -32,6 +32,9 @@ from gpuzarr.storage.contract import (
 from gpuzarr.storage.event_loop import run
 from gpuzarr.storage.locks import thread_lock
 from gpuzarr.storage.memory import object_bytes
+
+if TYPE_CHECKING:
+    from asyncio import AbstractEventLoop  # slow to import
 
 T = TypeVar("T")
 _AT_HAND = ("LocalStore", "MemoryStore", "ZipStore")  # of zarr-python: nothing to wait for
@@ -140,17 +143,25 @@ def from_zarr_python(store: Any) -> Store:
 
 
 class ZarrPythonStore(Store):
-    """A zarr-python store, or one with the same asynchronous methods, run on a private event loop.
+    """A zarr-python store, or one with the same asynchronous methods, run on a private event loop, or on `loop`, which
+    runs in another thread.
 
     `timeout`: seconds that one call may take.
     """
 
     coalesce_gap = 1 << 20
 
-    def __init__(self, store: Any, *, read_only: bool | None = None, timeout: float = 600.0) -> None:
+    def __init__(
+        self,
+        store: Any,
+        *,
+        read_only: bool | None = None,
+        timeout: float = 600.0,
+        loop: AbstractEventLoop | None = None,
+    ) -> None:
         its_own = bool(getattr(store, "read_only", False))
         super().__init__(read_only=its_own if read_only is None else read_only or its_own)
-        self._store, self.timeout = store, timeout
+        self._store, self.timeout, self._loop = store, timeout, loop
         self.in_flight = 0 if type(store).__name__ in _AT_HAND else int(config.get("async.concurrency"))
         self.supports_writes = bool(getattr(store, "supports_writes", True))
         self.supports_deletes = bool(getattr(store, "supports_deletes", True))
@@ -172,13 +183,13 @@ class ZarrPythonStore(Store):
         store = self._store
         if not read_only and getattr(store, "read_only", False):
             store = store.with_read_only(False)
-        return type(self)(store, read_only=read_only, timeout=self.timeout)
+        return type(self)(store, read_only=read_only, timeout=self.timeout, loop=self._loop)
 
     # ---- reading
 
     def _read(self, key: str, coroutine: Coroutine[Any, Any, T]) -> T:
         try:
-            return run(coroutine, self.timeout)
+            return run(coroutine, self.timeout, self._loop)
         except Exception as error:  # noqa: BLE001  whatever such a store raises
             self._fail(StoreReadError, "read", key, error)
 
@@ -247,7 +258,7 @@ class ZarrPythonStore(Store):
             value = self.get(key)
             return None if value is None else len(value)
         try:
-            return int(run(self._store.getsize(key), self.timeout))
+            return int(run(self._store.getsize(key), self.timeout, self._loop))
         except FileNotFoundError:
             return None
         except Exception as error:  # noqa: BLE001  whatever such a store raises
@@ -262,7 +273,7 @@ class ZarrPythonStore(Store):
         self.check_writable(key)
         validate_key(key)
         try:
-            return run(make(), self.timeout)
+            return run(make(), self.timeout, self._loop)
         except Exception as error:  # noqa: BLE001  whatever such a store raises
             self._fail(StoreWriteError, verb, key, error)
 
