@@ -14,6 +14,8 @@ import pytest
 import gpuzarr
 from gpuzarr.codecs import BloscCodec, Crc32cCodec, GzipCodec, TransposeCodec, ZstdCodec
 from gpuzarr.codecs import numcodecs as nc
+from gpuzarr.codecs.engines import gpu_wave
+from gpuzarr.codecs.engines.nvcomp_emulated import EmulatedNvcomp
 from gpuzarr.devices import EmulatedDevice
 from gpuzarr.errors import (
     ChecksumError,
@@ -345,6 +347,30 @@ def test_where_memory_is_short_the_wave_goes_by_halves(codec: str) -> None:
         tight = EmulatedDevice(memory=a.nbytes + (1 << 20) + room)
         assert tight.download(a.to_device(tight)[...]).tobytes() == want
         assert tight.most_used <= tight.memory  # type: ignore[operator]
+
+
+@pytest.mark.parametrize("codec", ["zstd", "blosc-zstd-bitshuffle", "blosc-zlib"])
+def test_scratch_is_bounded_by_going_to_nvcomp_several_times(codec: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    a = make(compressors=COMPRESSORS[codec])
+    calls: list[tuple[Any, ...]] = []
+    if codec == "blosc-zlib":  # which takes no scratch in nvCOMP 6.0, but copies of its streams
+        real = EmulatedNvcomp.temp_size
+        monkeypatch.setattr(
+            EmulatedNvcomp, "temp_size", lambda self, format, count, *more: real(self, "zstd", count, *more)
+        )
+    for limit in (1 << 30, 100_000, 20_000):
+        monkeypatch.setattr(gpu_wave, "MOST_SCRATCH", limit)
+        device = EmulatedDevice(streams="lazy")
+        there = a.to_device(device)
+        there[...]
+        decompress = device.nvcomp.decompress
+        monkeypatch.setattr(
+            device.nvcomp, "decompress", lambda *given, run=decompress: calls.append(given) or run(*given)
+        )
+        calls.clear()
+        assert device.download(there[...]).tobytes() == a[...].tobytes()
+        assert (len(calls) == 1) == (limit == 1 << 30)
+        assert all(given[6] <= limit for given in calls)
 
 
 def test_no_memory_at_all_is_an_error_of_our_tree() -> None:

@@ -29,6 +29,9 @@ Names: TypeAlias = Callable[[int], str]  # of the rows, for errors
 # The checksum that streams of a format may carry.
 CONTENTS = {"zstd": "xxh64", "gzip": "crc32", "deflate": "adler32"}
 CHECKSUM = 4  # bytes of any of them as stored
+# Bytes of nvCOMP's scratch for one call, which for zstd are 3 a decoded byte and 6,936 a stream: a wave of 64 MiB keeps
+# within that down to streams of about 2 KiB.
+MOST_SCRATCH = 384 << 20
 
 
 class Room(NamedTuple):
@@ -120,16 +123,22 @@ class GpuWave:
     def decompress(self, table: Streams, dest: Any) -> None:
         """Decode the streams of one format, and verify the checksums of their contents."""
         device, nvcomp, lane = self.device, self.device.nvcomp, self.lane
+        count, largest, total = len(table), int(table.capacity.max()), table.scratch_total
+        scratch = nvcomp.temp_size(table.format, count, largest, total)
+        if scratch > MOST_SCRATCH and count > 1:  # one half after the other
+            self.decompress(table.where(slice(count // 2)), dest)
+            self.decompress(table.where(slice(count // 2, None)), dest)
+            return
         sources = self.addresses[table.row] + (table.source - self.here.starts[table.row])
         alignment = nvcomp.alignment(table.format).input
         if alignment > 1:
-            starts, total = table.aligned(alignment)
-            aligned = lane.area("aligned " + table.format, total + 16)
+            starts, nbytes = table.aligned(alignment)
+            aligned = lane.area("aligned " + table.format, nbytes + 16)
+            lane.hold(aligned)
             self.copy(Pieces(table.source, table.size, table.row, starts), aligned)
             sources = device.address(aligned) + starts
-        count, largest, total = len(table), int(table.capacity.max()), table.scratch_total
-        scratch = nvcomp.temp_size(table.format, count, largest, total)
         temp = lane.area("temp " + table.format, max(scratch, 1))
+        lane.hold(temp)  # for a later call may need more, and get another
         places = table.row * self.stride + table.offset
         packed = pack_table(sources, table.size, table.capacity, device.address(dest) + places)
         (where,) = lane.send(packed)
