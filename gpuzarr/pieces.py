@@ -21,9 +21,9 @@ from gpuzarr.devices import Lane
 from gpuzarr.errors import CorruptChunkError
 from gpuzarr.fetch import Encoded, Packed
 from gpuzarr.place import put
-from gpuzarr.plan import BoxWave, Index, Wave
 from gpuzarr.storage.contract import Store, byte_view
 from gpuzarr.stored import worth_cutting
+from gpuzarr.waves import BoxWave, Index, Wave
 
 _NOWHERE = 1 << 63  # no chunk has so many bytes
 

@@ -21,7 +21,7 @@ from gpuzarr.codecs.engines.memory import address, memory_at
 from gpuzarr.devices import Lane
 from gpuzarr.errors import ChunkNotFoundError, CorruptChunkError
 from gpuzarr.fetch import Encoded
-from gpuzarr.plan import Block, Wave
+from gpuzarr.waves import Block, Wave
 
 MOST_JOINED = 128 << 10  # bytes of a chunk; a larger one is well worth a call of its own
 BATCH = 512 << 10  # decoded bytes that are placed while the processor's cache still holds them

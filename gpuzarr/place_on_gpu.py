@@ -25,7 +25,7 @@ from gpuzarr.errors import ChunkNotFoundError, GpuMemoryError
 from gpuzarr.fetch import Encoded
 from gpuzarr.fetch_to_gpu import Landed
 from gpuzarr.options import config
-from gpuzarr.plan import Wave
+from gpuzarr.waves import Wave
 
 Array = np.ndarray[Any, Any]
 

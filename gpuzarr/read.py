@@ -25,11 +25,12 @@ from gpuzarr.devices import Device, Lane
 from gpuzarr.errors import ObjectChangedError
 from gpuzarr.fetch import Encoded, fetch_objects, fetch_ranges, nothing
 from gpuzarr.grid import RectilinearGrid
-from gpuzarr.plan import BoxPlan, PointRows, PointSplit, SplitPlan, Wave, plan_chunks, plan_shards
+from gpuzarr.plan import BoxPlan, PointRows, PointSplit, SplitPlan, plan_chunks, plan_shards
 from gpuzarr.selection import Selection
 from gpuzarr.shards import linear, read_index
 from gpuzarr.storage.memory import MemoryStore
 from gpuzarr.stored import StoredArray
+from gpuzarr.waves import Wave
 
 ATTEMPTS = 4  # to read a shard in pieces that is being replaced again and again
 

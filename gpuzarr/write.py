@@ -23,11 +23,12 @@ from gpuzarr.codecs.sharding_indexed import LOST
 from gpuzarr.devices import Lane, get_device
 from gpuzarr.errors import CorruptChunkError, CorruptShardError
 from gpuzarr.fetch import most_encoded
-from gpuzarr.plan import BoxPlan, PointRows, Wave, plan_chunks, plan_shards
+from gpuzarr.plan import BoxPlan, PointRows, plan_chunks, plan_shards
 from gpuzarr.selection import Selection
 from gpuzarr.shards import inner_counts, linear, parse
 from gpuzarr.storage.contract import Pieces, Span
 from gpuzarr.stored import StoredArray
+from gpuzarr.waves import Wave
 
 LEAST_WAVE = 256 << 10  # bytes that are worth a lane of their own
 

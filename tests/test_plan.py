@@ -11,8 +11,9 @@ import pytest
 
 from gpuzarr.grid import RectilinearGrid, RegularGrid, merge_runs
 from gpuzarr.place import put
-from gpuzarr.plan import Wave, plan_chunks, plan_shards
+from gpuzarr.plan import plan_chunks, plan_shards
 from gpuzarr.selection import Box, Selection, Span, basic, coordinate, orthogonal
+from gpuzarr.waves import Wave
 
 Grid = RegularGrid | RectilinearGrid
 
