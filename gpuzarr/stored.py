@@ -24,6 +24,7 @@ from gpuzarr.storage.contract import Store
 
 AHEAD_BYTES = 128 << 20  # decoded bytes of waves beyond the device's own lanes, where a store is waited for
 GUESSED_ITEM = 32  # bytes of an element of variable length, for sizing waves
+MOST_ROWS = 1 << 16  # of a wave: each costs some hundred bytes of keys and tables, however small its chunk
 LEAST_SPARED = 16 << 10  # bytes of an uncompressed chunk that a part of it must spare
 LEAST_BLOCKS = 256 << 10  # bytes of a compressed chunk; smaller ones are mostly a single block
 
@@ -140,7 +141,7 @@ class StoredArray:
 
     def wave_rows(self, parts: int, each: int, device: Device, waves: int) -> int:
         """Parts of one wave, where so many of `each` bytes are to make up about `waves` waves, or more."""
-        rows = max(1, min(ceil(parts / waves), self.wave_bytes(device) // max(1, each)))
+        rows = max(1, min(ceil(parts / waves), self.wave_bytes(device) // max(1, each), MOST_ROWS))
         # Where inner chunks lie in Morton order, so many neighbours make up a box, which is quickly placed.
         return rows if self.sharding is None or rows >= parts else 1 << (rows.bit_length() - 1)
 

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 import gpuzarr
+from gpuzarr import stored
 from gpuzarr.codecs import BloscCodec, Crc32cCodec, GzipCodec, TransposeCodec, ZstdCodec
 from gpuzarr.codecs import numcodecs as nc
 from gpuzarr.codecs.engines import gpu_wave
@@ -392,6 +393,19 @@ def test_copies_and_launches_do_not_grow_with_the_number_of_chunks() -> None:
         there[...]
         counts.append(device.operations - before)
     assert counts[0] == counts[1]  # 4 chunks and 64
+
+
+@pytest.mark.parametrize("shards", [None, (32, 48)], ids=["plain", "sharded"])
+def test_waves_of_tiny_chunks_have_a_bounded_number_of_rows(
+    device: str, shards: tuple[int, ...] | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    a = make(chunks=(4, 6), shards=shards).to_device(device)
+    want = make(chunks=(4, 6), shards=shards)[...].tobytes()
+    assert a._stored.wave_rows(1 << 30, 1, a.device, 1) == 1 << 16
+    monkeypatch.setattr(stored, "MOST_ROWS", 5)
+    rows = 5 if shards is None else 4
+    assert a._stored.wave_rows(1 << 30, 1, a.device, 1) == rows
+    assert a.device.download(a[...]).tobytes() == want
 
 
 # ---- files of others
