@@ -144,10 +144,20 @@ class GpuWave:
         (where,) = lane.send(packed)
         stream = int(getattr(lane.stream, "ptr", lane.stream))
         nvcomp.decompress(table.format, count, where, largest, total, device.address(temp), scratch, stream)
-        part = results(count)
-        host = device.pinned(8 * (table_length(count) - part.start))
-        device.copy_out(where + 8 * part.start, host, lane)
-        lane.hold(host)
+        self._watch(table, where)
+        told = table.where(table.checksum >= 0)
+        if len(told):
+            area = Area(device.address(dest), dest.nbytes)
+            starts = told.row * self.stride + told.offset
+            found = launches.checksums(device, lane, CONTENTS[table.format], starts, told.capacity, area)
+            self._doubts.append(lambda: told.row[found() != told.checksum])
+
+    def _watch(self, table: Streams, where: int) -> None:
+        """Bring down what the table of nvCOMP's, at this address, says of each stream."""
+        count, part = len(table), results(len(table))
+        host = self.device.pinned(8 * (table_length(count) - part.start))
+        self.device.copy_out(where + 8 * part.start, host, self.lane)
+        self.lane.hold(host)
 
         def failed() -> Integers:
             actual, statuses = unpack_results(host.view(np.uint64), count)
@@ -155,12 +165,6 @@ class GpuWave:
             return rows
 
         self._doubts.append(failed)
-        told = table.where(table.checksum >= 0)
-        if len(told):
-            area = Area(device.address(dest), dest.nbytes)
-            starts = told.row * self.stride + told.offset
-            found = launches.checksums(device, lane, CONTENTS[table.format], starts, told.capacity, area)
-            self._doubts.append(lambda: told.row[found() != told.checksum])
 
     def copy(self, pieces: Pieces, dest: Any) -> None:
         """Copy encoded bytes to offsets of `dest`."""
