@@ -168,11 +168,11 @@ class CodecPipeline(ZarrCodecPipeline):
         if route is None or (writing and not route.writes):
             return None
         place, spec = items[0][:2]
-        if not isinstance(place, StorePath) or place.store != self.store:
-            return None
-        strict = not getattr(spec.config, "read_missing_chunks", True) and not writing
         grid, metadata = route.metadata.grid, route.metadata
         assert isinstance(grid, RegularGrid)
+        if not isinstance(place, StorePath) or place.store != self.store or spec.shape != grid.chunks:
+            return None
+        strict = not getattr(spec.config, "read_missing_chunks", True) and not writing
         listed = [Item(where.path, *rest) for where, _, *rest in items]
         batch = batch_of(listed, metadata.key_encoding, grid.chunks, drop_axes)
         if batch is None or (array.shape != batch.selection.shape and not (writing and array.shape == ())):

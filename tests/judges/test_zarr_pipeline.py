@@ -25,13 +25,15 @@ import pytest
 
 zarr = pytest.importorskip("zarr")
 from zarr.abc.codec import BytesBytesCodec  # noqa: E402
-from zarr.core.buffer import BufferPrototype, NDBuffer, cpu  # noqa: E402
+from zarr.core.buffer import BufferPrototype, NDBuffer, cpu, gpu  # noqa: E402
 from zarr.registry import register_codec  # noqa: E402
 
-from gpuzarr import zarr_pipeline  # noqa: E402
+from gpuzarr import devices, zarr_pipeline  # noqa: E402
 from gpuzarr.devices import get_device  # noqa: E402
+from gpuzarr.devices.emulated_array import EmulatedArray  # noqa: E402
 from gpuzarr.errors import CorruptChunkError  # noqa: E402
 from gpuzarr.zarr_pipeline import CodecPipeline  # noqa: E402
+from tests import fake_cupy  # noqa: E402
 from tests.oracle import same  # noqa: E402
 from tests.test_third_party import digest  # noqa: E402
 
@@ -621,3 +623,33 @@ def test_device_memory_is_filled_and_written_from(tmp_path: Path, codec: str, sh
     array.set_basic_selection(np.s_[5:11], there, prototype=ON_DEVICE)
     values[5:11] = values[3:9] * 2
     assert np.array_equal(zarr.open_array(place)[...], values)
+
+
+@pytest.fixture
+def gpu_enabled(monkeypatch: pytest.MonkeyPatch) -> Iterator[fake_cupy.FakeCupy]:
+    """`zarr.config.enable_gpu()` with two GPUs of a CuPy that is none."""
+    monkeypatch.setattr(devices, "_devices", {})
+    fake = fake_cupy.install(monkeypatch, devices=2)
+    told = property(lambda a: a._host.__array_interface__)
+    monkeypatch.setattr(EmulatedArray, "__cuda_array_interface__", told, raising=False)
+    monkeypatch.setattr(gpu, "cp", fake)
+    with zarr.config.enable_gpu():
+        yield fake
+
+
+@pytest.mark.usefixtures("only_ours")
+@pytest.mark.parametrize("shards", [None, SHARDS])
+def test_after_enable_gpu_arrays_are_read_to_and_written_from_cupy(
+    tmp_path: Path, gpu_enabled: fake_cupy.FakeCupy, shards: Any
+) -> None:
+    with zarr.config.set({"buffer": "zarr.buffer.cpu.Buffer", "ndbuffer": "zarr.buffer.cpu.NDBuffer"}):
+        create(tmp_path, (3, "default", "f4", shards))[...] = values_of("f4")
+    array, values = opened(tmp_path), values_of("f4")
+    got = array[4:20, ::3]
+    assert isinstance(got, EmulatedArray)
+    assert gpu_enabled.number_of(got) == 0
+    assert np.array_equal(got.get(), values[4:20, ::3])
+    array[5:11] = gpu_enabled.asarray(values[3:9] * 2)
+    values[5:11] = values[3:9] * 2
+    with zarr.config.set({"buffer": "zarr.buffer.cpu.Buffer", "ndbuffer": "zarr.buffer.cpu.NDBuffer"}):
+        assert np.array_equal(zarr.open_array(tmp_path)[...], values)
