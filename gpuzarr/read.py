@@ -169,9 +169,10 @@ class _Shard:
         order = located.order[start : start + count]
         starts, sizes = located.starts, located.sizes
         if starts is not None and sizes is not None:
-            ascending = np.argsort(order)  # rows as the plan has them, since neighbours are placed together
-            order = order[ascending]
-            starts, sizes = starts[start : start + count][ascending], sizes[start : start + count][ascending]
+            starts, sizes = starts[start : start + count], sizes[start : start + count]
+            if order.size > 1:  # rows as the plan has them, since neighbours are placed together
+                ascending = np.argsort(order)
+                order, starts, sizes = order[ascending], starts[ascending], sizes[ascending]
         wave = self.plan.wave(order)
         if self._pieces(located, starts, sizes, wave, dest, lane):
             return

@@ -26,6 +26,7 @@ AHEAD_BYTES = 128 << 20  # decoded bytes of waves beyond the device's own lanes,
 GUESSED_ITEM = 32  # bytes of an element of variable length, for sizing waves
 MOST_ROWS = 1 << 16  # of a wave: each costs some hundred bytes of keys and tables, however small its chunk
 LEAST_SPARED = 16 << 10  # bytes of an uncompressed chunk that a part of it must spare
+LEAST_ALONE = 128 << 10  # bytes that are read as quickly as a part of a single chunk is cut out
 LEAST_BLOCKS = 256 << 10  # bytes of a compressed chunk; smaller ones are mostly a single block
 
 
@@ -124,7 +125,7 @@ class StoredArray:
         """
         cuts = self.cuts or self.cuts_blocks
         if parts <= 1:  # as is the most frequent read
-            return Pace(1, 1, cuts)
+            return Pace(1, 1, cuts and worth_cutting(LEAST_ALONE, self.part_bytes))
         lanes, each, device = self.device.lanes, self.part_bytes, self.device
         if cuts and isinstance(selection, Box) and selection.reach is not None:
             part = selection.reach * self.chain.spec.dtype.itemsize // parts

@@ -421,9 +421,9 @@ def check(seed: int, selections: int, folder: str, name: str = "cpu") -> int:
     """One array, so many selections of it on the device of this name; returns how many were compared."""
     rng = np.random.default_rng(seed)
     device: Any = get_device(name)
-    before, saved = device.wave_bytes, (stored.LEAST_SPARED, stored.LEAST_BLOCKS)
+    before, saved = device.wave_bytes, (stored.LEAST_SPARED, stored.LEAST_BLOCKS, stored.LEAST_ALONE)
     if rng.random() < 0.5:  # read parts of chunks, however small
-        stored.LEAST_SPARED = stored.LEAST_BLOCKS = 0
+        stored.LEAST_SPARED = stored.LEAST_BLOCKS = stored.LEAST_ALONE = 0
     device.wave_bytes = int(rng.choice([before, 10, 200]))  # small waves: several a read, on several threads
     z, what = make_array(rng, folder, seed, DTYPES if name == "cpu" else NUMBERS)
     z = z if name == "cpu" else z.to_device(name)
@@ -445,5 +445,5 @@ def check(seed: int, selections: int, folder: str, name: str = "cpu") -> int:
     except Exception as error:
         raise AssertionError(f"seed {seed} on {name}, {what}\nchunks {z.write_chunk_sizes}") from error
     finally:
-        device.wave_bytes, (stored.LEAST_SPARED, stored.LEAST_BLOCKS) = before, saved
+        device.wave_bytes, (stored.LEAST_SPARED, stored.LEAST_BLOCKS, stored.LEAST_ALONE) = before, saved
     return selections
