@@ -28,7 +28,8 @@ from gpuzarr.errors import (
 )
 from gpuzarr.storage import LocalStore, MemoryStore, atomic, beside, local_writing
 from gpuzarr.storage.contract import Store
-from gpuzarr.storage.wrappers import CountingStore, WrapperStore
+from gpuzarr.storage.wrappers import CountingStore
+from tests.faults.faulty_store import Failing
 from tests.oracle import same
 
 
@@ -176,31 +177,6 @@ LAYOUTS: dict[str, dict[str, Any]] = {
     "rectilinear": {"chunks": [[3, 1, 6], [4, 4, 1]]},
 }
 SHAPE = (10, 9)
-
-
-class Failing(WrapperStore):
-    """Fails at the Nth change."""
-
-    def __init__(self, store: Store, good: int) -> None:
-        super().__init__(store)
-        self.left = good
-
-    def _count(self, key: str) -> None:
-        if self.left == 0:
-            raise StoreWriteError(f"{key}: no more")
-        self.left -= 1
-
-    def set(self, key: str, value: Any) -> None:
-        self._count(key)
-        super().set(key, value)
-
-    def set_many(self, items: Any) -> None:
-        for key, value in items:
-            self.set(key, value)
-
-    def delete(self, key: str) -> None:
-        self._count(key)
-        super().delete(key)
 
 
 def grown(values: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:

@@ -14,6 +14,7 @@ from gpuzarr.errors import MetadataError, StoreWriteError
 from gpuzarr.storage import LocalStore, MemoryStore
 from gpuzarr.storage.contract import Store
 from gpuzarr.storage.wrappers import WrapperStore
+from tests.faults.faulty_store import Failing
 from tests.oracle import same
 
 KINDS: dict[str, dict[str, Any]] = {
@@ -132,31 +133,6 @@ def test_what_does_not_fit_is_not_appended(data: Any) -> None:
     with pytest.raises(ValueError, match="append"):
         z.append(data)
     assert same(gpuzarr.open_array(z.store)[...], values)
-
-
-class Failing(WrapperStore):
-    """Fails at the Nth change of the store."""
-
-    def __init__(self, store: Store, good: int) -> None:
-        super().__init__(store)
-        self.left = good
-
-    def _count(self, key: str) -> None:
-        if self.left == 0:
-            raise StoreWriteError(f"{key}: no more")
-        self.left -= 1
-
-    def set(self, key: str, value: Any) -> None:
-        self._count(key)
-        super().set(key, value)
-
-    def set_many(self, items: Any) -> None:
-        for key, value in items:
-            self.set(key, value)
-
-    def delete(self, key: str) -> None:
-        self._count(key)
-        super().delete(key)
 
 
 @pytest.mark.parametrize("kind", ["plain", "sharded", "format 2"])

@@ -135,3 +135,28 @@ class FaultyStore(WrapperStore):
     def delete_prefix(self, prefix: str) -> None:
         self._step(prefix, reads=False)
         super().delete_prefix(prefix)
+
+
+class Failing(WrapperStore):
+    """Fails at every change from the Nth on."""
+
+    def __init__(self, store: Store, good: int) -> None:
+        super().__init__(store)
+        self.left = good
+
+    def _count(self, key: str) -> None:
+        if self.left == 0:
+            raise StoreWriteError(f"{key}: no more")
+        self.left -= 1
+
+    def set(self, key: str, value: Any) -> None:
+        self._count(key)
+        super().set(key, value)
+
+    def set_many(self, items: Any) -> None:
+        for key, value in items:
+            self.set(key, value)
+
+    def delete(self, key: str) -> None:
+        self._count(key)
+        super().delete(key)
