@@ -129,12 +129,13 @@ def fetch_ranges(
     object. Raises LimitError for a range far beyond `limit`, and ObjectChangedError where the object is no longer in
     the state `version`.
     """
-    check_limit(key, int(sizes.max(initial=0)), most_encoded(limit))
     if starts.size == 1 and starts[0] >= 0:  # one small read should cost no more than it must
         start, size = int(starts[0]), int(sizes[0])
+        check_limit(key, size, most_encoded(limit))
         room, base = lane.room(size)
         _get(store, key, version, [Span(start, start + size)], [room])
         return Encoded([base], [size], room, base)
+    check_limit(key, int(sizes.max(initial=0)), most_encoded(limit))
     order = np.argsort(starts, kind="stable")
     order = order[np.searchsorted(starts, 0, sorter=order) :]
     low, lengths = starts[order], sizes[order]

@@ -49,11 +49,12 @@ def linear(stored: StoredArray, coords: tuple[int, ...], places: list[np.ndarray
     """Rows of the shard's index for inner chunks at these places of the inner grid."""
     sharding = stored.sharding
     assert sharding is not None
-    row: Any = np.zeros(1, np.int64)
+    alone = not places or places[0].size == 1  # then integers do, which are quicker than arrays of one
+    row: Any = 0
     for axis, (place, count) in enumerate(zip(places, inner_counts(stored, coords), strict=True)):
         first = stored.grid.axis(axis).bounds(coords[axis])[0] // sharding.chunk_shape[axis]
-        row = row * count + (place - first)
-    return np.asarray(row)
+        row = row * count + ((int(place[0]) if alone else place) - first)
+    return np.array([row], np.int64) if alone else np.asarray(row)
 
 
 def read_index(stored: StoredArray, key: str, coords: tuple[int, ...]) -> ShardIndex | None:

@@ -189,6 +189,8 @@ class AxisParts:
 
     def cut(self, start: int, stop: int) -> AxisParts:
         """The entries [start, stop)."""
+        if start == 0 and stop == len(self.chunk):
+            return self
         return AxisParts(
             self.chunk[start:stop],
             self.in_chunk[start:stop],
