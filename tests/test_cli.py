@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import gpuzarr
-from gpuzarr.cli import _parser, main
+from gpuzarr.cli import main, make_parser
 from gpuzarr.cli.demo import CASES, field
 
 DATA = np.arange(60, dtype="int32").reshape(6, 10)
@@ -198,7 +198,7 @@ def test_options_for_a_path_are_an_error(capsys: pytest.CaptureFixture[str], sto
     ("text", "value"), [("a=true", True), ("a=False", False), ("a=none", None), ("a=12", 12), ("a=b=c", "b=c")]
 )
 def test_option_values(text: str, value: object) -> None:
-    arguments = _parser().parse_args(["info", "x", "-o", text])
+    arguments = make_parser().parse_args(["info", "x", "-o", text])
     assert arguments.option == [("a", value)]
 
 

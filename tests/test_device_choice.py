@@ -19,7 +19,7 @@ import pytest
 
 import gpuzarr as zarr
 from gpuzarr import devices
-from gpuzarr.cli import doctor
+from gpuzarr.cli import machine as doctor
 from gpuzarr.devices import EmulatedDevice, cuda, get_device, kvikio
 from gpuzarr.devices.gpu import GpuDevice
 from gpuzarr.errors import DeviceError, GpuError

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 import gpuzarr
-import gpuzarr.cli.doctor as doctor
+import gpuzarr.cli.machine as doctor
 from gpuzarr.cli import main
 from gpuzarr.codecs import BytesCodec, Crc32cCodec, TransposeCodec, ZstdCodec
 from gpuzarr.devices import EmulatedDevice, cuda, kvikio

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -15,6 +14,8 @@ from typing import Any
 import numpy as np
 
 import gpuzarr
+from gpuzarr.cli.arguments import Commands, add_command, positive
+from gpuzarr.cli.printing import print_json
 from gpuzarr.cli.progress import progress
 from gpuzarr.devices import get_device
 
@@ -57,6 +58,15 @@ CODECS = ("none", "zstd", "blosc-lz4", "gzip")
 CASES = [Case(f, codec, sharded) for f, sharded in ((2, False), (3, False), (3, True)) for codec in CODECS]
 
 
+def add_parser(commands: Commands) -> None:
+    """The command's arguments."""
+    summary = "write a field in several formats, read it back, check and time it"
+    parser = add_command(commands, "demo", run, summary, example="gpuzarr demo --size 16")
+    parser.add_argument("--size", type=positive, default=64, metavar="MIB", help="size of the field (default: 64)")
+    parser.add_argument("--path", help="keep the stores in this directory (default: a temporary one, removed)")
+    parser.add_argument("--device", default="auto", help="where to decode (default: the best that works)")
+
+
 def field(mebibytes: int) -> np.ndarray[Any, np.dtype[np.float32]]:
     """A cube of float32 of about this size: waves of several lengths plus noise, with the resolution of an instrument.
 
@@ -87,7 +97,7 @@ def run(arguments: argparse.Namespace) -> int:
             step(case.name, 1)
     if arguments.json:
         found = {"device": device, "shape": data.shape, "nbytes": data.nbytes}
-        print(json.dumps(found | {"results": [asdict(result) for result in results]}, indent=2))
+        print_json(found | {"results": [asdict(result) for result in results]})
     else:
         _print(results, data, device, arguments.path)
     return 0 if all(result.equal for result in results) else 1

@@ -3,42 +3,31 @@
 from __future__ import annotations
 
 import argparse
-import json
-import os
-import platform
 import sys
-import tempfile
 from importlib import import_module
-from importlib.metadata import PackageNotFoundError, version
-from importlib.util import find_spec
-from typing import Any
 
-import numpy as np
+from gpuzarr.cli.arguments import Commands, add_command
+from gpuzarr.cli.printing import print_json
 
-import gpuzarr
-from gpuzarr.codecs import BloscCodec, Crc32cCodec, GzipCodec, ZstdCodec
-from gpuzarr.codecs.engines import cpu, native
-from gpuzarr.codecs.engines.nvcomp import Nvcomp
-from gpuzarr.devices import cuda, get_device, kvikio
-from gpuzarr.errors import GpuError
 
-CHAINS: dict[str, list[Any]] = {
-    "none": [],
-    "zstd": [ZstdCodec()],
-    "zstd + crc32c": [ZstdCodec(), Crc32cCodec()],
-    "gzip": [GzipCodec()],
-    "blosc": [BloscCodec()],
-}
+def add_parser(commands: Commands) -> None:
+    """The command's arguments."""
+    summary = "say what is on this machine, what is missing, and what is used"
+    parser = add_command(commands, "doctor", run, summary, example="gpuzarr doctor")
+    parser.add_argument(
+        "--retry", metavar="FOLDER", help="measure whether KvikIO or the host reads files there quicker to the GPU"
+    )
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Print what was found; exit status 0, or 1 where a trial that was asked for could not be made."""
-    if arguments.retry is not None and (reason := retry(arguments.retry)):
+    machine = import_module("gpuzarr.cli.machine")  # codecs, and the ways to a GPU
+    if arguments.retry is not None and (reason := machine.retry(arguments.retry)):
         print(reason, file=sys.stderr)
         return 1
-    found = examine()
+    found = machine.examine()
     if arguments.json:
-        print(json.dumps(found, indent=2))
+        print_json(found)
         return 0
     for title, rows in found.items():
         print(title)
@@ -46,105 +35,3 @@ def run(arguments: argparse.Namespace) -> int:
         for name, text in rows.items():
             print(f"  {name:<{width}}  {text}")
     return 0
-
-
-def examine() -> dict[str, dict[str, str]]:
-    """What is here: section -> name -> finding."""
-    found = {"machine": _machine(), "cpu": _cpu(), "gpu": _gpu(), "routes": _routes()}
-    trials = kvikio.choices()
-    return found | (
-        {"file reads to a GPU": {name: _quicker(taken) for name, taken in trials.items()}} if trials else {}
-    )
-
-
-def retry(folder: str, device: Any = None) -> str:
-    """Measure both ways of reading a file of that folder to the GPU, and keep what was found; why not, if not."""
-    try:
-        device = get_device("cuda") if device is None else device
-    except GpuError as error:
-        return str(error)
-    if reason := kvikio.why_not(device):
-        return reason
-    try:
-        with tempfile.NamedTemporaryFile(dir=folder, prefix=".gpuzarr-") as sample:
-            sample.write(np.random.default_rng(0).bytes(kvikio.SAMPLE))
-            sample.flush()
-            kvikio.retry(device, sample.name)
-    except (OSError, GpuError) as error:
-        return f"no trial in {folder}: {error}"
-    return ""
-
-
-def _quicker(taken: dict[str, float]) -> str:
-    way = "KvikIO" if taken["kvikio"] < taken["host"] else "the host, and one copy"
-    return f"{way} (KvikIO {taken['kvikio'] * 1000:.1f} ms, the host {taken['host'] * 1000:.1f} ms)"
-
-
-def _machine() -> dict[str, str]:
-    return {
-        "gpuzarr": gpuzarr.__version__,
-        "python": f"{platform.python_version()} on {platform.system()} {platform.machine()}",
-        "cores": f"{get_device('cpu').lanes} usable of {os.cpu_count()}",
-        "numpy": version("numpy"),
-    }
-
-
-def _cpu() -> dict[str, str]:
-    engines = {"zstd": cpu.zstd(), "blosc": cpu.blosc(), "lz4": cpu.lz4()}
-    said = {}
-    for name, engine in engines.items():
-        way = "called directly" if type(engine).__module__ == native.__name__ else "through its Python functions"
-        said[name] = f"numcodecs {version('numcodecs')}, {way}"
-    return said | {"gzip": f"isal {_version('isal')}" if find_spec("isal") else "zlib; isal would be twice as fast"}
-
-
-def _gpu() -> dict[str, str]:
-    reason = cuda.why_not()
-    return {
-        "cupy": _version("cupy-cuda13x", "cupy-cuda12x", "cupy"),
-        **cuda.findings(),
-        "cuda": reason or "works",
-        "nvcomp": _nvcomp(),
-        "kvikio": _kvikio(usable=reason is None),
-        "auto": get_device("auto").name,
-    }
-
-
-def _nvcomp() -> str:
-    """The library's host side needs no GPU, so that it is looked at even where there is none."""
-    try:
-        return "library " + ".".join(map(str, Nvcomp().version))
-    except GpuError as error:
-        return f"{error}; until then a GPU reads what is not compressed, or by a codec that the CPU decodes"
-
-
-def _kvikio(*, usable: bool) -> str:
-    """It is only looked for where CUDA does not work, since using it hangs on some machines without a driver."""
-    if not usable:
-        return f"{_version('kvikio-cu13', 'kvikio-cu12')}, and not used: CUDA does not work"
-    if reason := kvikio.why_not(get_device("cuda")):  # type: ignore[arg-type]
-        return reason
-    compat = import_module("kvikio.defaults").is_compat_mode_preferred()
-    way = "without GPUDirect Storage" if compat else "with GPUDirect Storage"
-    found = _version("kvikio-cu13", "kvikio-cu12")
-    return f"{found}, {way}; for uncompressed files, option gpu.file_reads: {kvikio.wanted()}"
-
-
-def _routes() -> dict[str, str]:
-    """Where each codec would run on a GPU, by the emulated device, which has the same routes."""
-    routes = {}
-    for name, codecs in CHAINS.items():
-        array = gpuzarr.create_array({}, shape=(4,), dtype="f4", compressors=codecs or None)
-        for device in ("cpu", "emulated"):
-            decode = array.to_device(device).explain().splitlines()[3].removeprefix("  decode  ")
-            routes[f"{name} on {'cpu' if device == 'cpu' else 'a GPU'}"] = decode.replace("@emulated", "@gpu")
-    return routes
-
-
-def _version(*names: str) -> str:
-    for name in names:
-        try:
-            return version(name)
-        except PackageNotFoundError:
-            continue
-    return "not installed"

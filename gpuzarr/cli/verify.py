@@ -7,14 +7,15 @@ store fails to give, is reported, and the check goes on with the next. Where an 
 from __future__ import annotations
 
 import argparse
-import json
 import math
 import sys
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 
 import gpuzarr
-from gpuzarr.cli.inspect import printable, the_store, walk
+from gpuzarr.cli.arguments import Commands, add_command, add_place
+from gpuzarr.cli.places import hinting, the_store, walk
+from gpuzarr.cli.printing import print_json, printable
 from gpuzarr.cli.progress import Step, progress
 
 LISTED = 20  # findings that are printed for one array; all are in the JSON
@@ -46,17 +47,24 @@ class Verdict:
         return not self.corrupt and self.unopened is None
 
 
+def add_parser(commands: Commands) -> None:
+    """The command's arguments."""
+    summary = "read and check every chunk of every array"
+    parser = add_command(commands, "verify", run, summary, example="gpuzarr verify ocean.zarr")
+    add_place(parser, what="path or URL of a store, or of a node in it")
+
+
 def run(arguments: argparse.Namespace) -> int:
     """`gpuzarr verify PATH`."""
     verdicts = []
-    with progress(not arguments.json) as step:
+    with progress(not arguments.json) as step, hinting(arguments.path):
         for path, node in walk(the_store(arguments)):
             if isinstance(node, Exception):
                 verdicts.append(Verdict(path, unopened=f"{type(node).__name__}: {node}"))
             elif isinstance(node, gpuzarr.Array):
                 verdicts.append(check(path, node, step))
     if arguments.json:
-        print(json.dumps({"path": arguments.path, "arrays": [asdict(verdict) for verdict in verdicts]}, indent=2))
+        print_json({"path": arguments.path, "arrays": [asdict(verdict) for verdict in verdicts]})
     else:
         _print(verdicts)
     return 0 if all(verdict.sound for verdict in verdicts) else 1

@@ -1,18 +1,17 @@
-"""`gpuzarr info` and `gpuzarr tree`, and what they share with `verify`: opening a path, walking a hierarchy."""
+"""Places on the command line: opening them, walking what is there, and saying what is there where nothing was found."""
 
 from __future__ import annotations
 
 import argparse
-import json
 import os
-import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from itertools import chain
 from typing import Any
 
 import gpuzarr
-from gpuzarr.errors import BaseZarrError, GpuzarrError
+from gpuzarr.errors import GpuzarrError, NodeNotFoundError
 from gpuzarr.storage import Store, open_store
-from gpuzarr.tree import tree_text
 
 DOCUMENTS = ("zarr.json", ".zarray", ".zgroup")
 SHOWN = 12  # entries of a directory that an error message lists
@@ -20,12 +19,36 @@ SHOWN = 12  # entries of a directory that an error message lists
 Found = tuple[str, gpuzarr.Array | gpuzarr.Group | Exception]  # path, and the node or why it cannot be opened
 
 
-def the_store(arguments: argparse.Namespace) -> Store:
-    """The store at the path on the command line, read-only."""
+def open_place(path: str, options: Sequence[tuple[str, object]], mode: str) -> tuple[Store, str]:
+    """The store at a path or URL, and the path in it."""
     try:
-        return open_store(arguments.path, mode="r", storage_options=dict(arguments.option) or None)[0]
+        return open_store(path, mode=mode, storage_options=dict(options) or None)
     except TypeError as error:  # options that do not belong to this kind of path
         raise ValueError(error) from error
+
+
+def the_store(arguments: argparse.Namespace) -> Store:
+    """The store at the path on the command line, read-only."""
+    return open_place(arguments.path, arguments.option, "r")[0]
+
+
+def anything_at(arguments: argparse.Namespace, mode: str) -> tuple[Store, str]:
+    """The store, and the path in it; NodeNotFoundError where it holds nothing, not even leftovers."""
+    store, path = open_place(arguments.path, arguments.option, mode)
+    if store.supports_listing and next(chain(store.list(path), store.leftovers(path)), None) is None:
+        raise NodeNotFoundError(f"nothing is at {arguments.path!r}")
+    return store, path
+
+
+@contextmanager
+def hinting(path: str) -> Iterator[None]:
+    """Context manager: an error of a node that is not found gets a note that says what is there."""
+    try:
+        yield
+    except NodeNotFoundError as error:
+        if hint := what_is_there(path):
+            error.add_note(hint)
+        raise
 
 
 def walk(store: Store) -> Iterator[Found]:
@@ -54,38 +77,6 @@ def members(node: gpuzarr.Array | gpuzarr.Group) -> Iterator[Found]:
             yield "/" + path, member
 
 
-def info(arguments: argparse.Namespace) -> int:
-    """`gpuzarr info PATH`."""
-    node = gpuzarr.open(the_store(arguments), mode="r")
-    if not arguments.json:
-        print(node.info_complete())
-        return 0
-    described = describe(arguments.path, node)
-    if isinstance(node, gpuzarr.Array):
-        described["nbytes_stored"] = int(node.nbytes_stored)
-    print(json.dumps(described | {"metadata": node.metadata.to_dict()}, indent=2, default=str))
-    return 0
-
-
-def tree(arguments: argparse.Namespace) -> int:
-    """`gpuzarr tree PATH`."""
-    store = the_store(arguments)
-    try:  # listing the groups only is much quicker than listing every chunk
-        found = list(members(gpuzarr.open(store, mode="r")))
-    except BaseZarrError:
-        found = list(walk(store))
-    if arguments.json:
-        print(json.dumps([describe(path, node) for path, node in found], indent=2))
-    elif len(found) == 1 and isinstance(found[0][1], gpuzarr.Array):
-        print(f"/ {found[0][1].shape} {found[0][1].dtype}")
-    else:
-        print(tree_text((_drawn(*each) for each in found), max_nodes=sys.maxsize), end="")
-    damaged = [(path, node) for path, node in found if isinstance(node, Exception)]
-    for path, error in damaged:
-        print(printable(f"{path}: {type(error).__name__}: {error}"), file=sys.stderr)
-    return 1 if damaged else 0
-
-
 def describe(path: str, node: gpuzarr.Array | gpuzarr.Group | Exception) -> dict[str, Any]:
     """What is known of a node without reading a chunk, as JSON."""
     if isinstance(node, Exception):
@@ -112,25 +103,14 @@ def _lengths(node: gpuzarr.Array, what: str) -> Any:
 
 
 def what_is_there(path: str) -> str:
-    """The end of an error message about a local path that does not exist: what the nearest directory holds."""
+    """A hint about a local path that does not exist: what the nearest directory holds."""
     place = os.path.abspath(path)
     if "://" in path or os.path.lexists(place):
         return ""
     while not os.path.lexists(place):
         place = os.path.dirname(place)
     if not os.path.isdir(place):
-        return f"\n{place} is a file"
+        return f"{place} is a file"
     names = sorted(name + "/" * os.path.isdir(os.path.join(place, name)) for name in os.listdir(place))
     listed = ", ".join(names[:SHOWN]) + (f" and {len(names) - SHOWN} more" if len(names) > SHOWN else "")
-    return f"\n{place} is there; it holds {listed or 'nothing'}"
-
-
-def printable(text: str) -> str:
-    """Names and messages come from the store, and must not drive the terminal."""
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
-
-
-def _drawn(path: str, node: gpuzarr.Array | gpuzarr.Group | Exception) -> Any:
-    if isinstance(node, gpuzarr.Array):
-        return path, "array", node.shape, node.dtype
-    return path, "group", None, None
+    return f"{place} is there; it holds {listed or 'nothing'}"
