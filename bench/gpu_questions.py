@@ -21,8 +21,9 @@ from typing import Any
 import numpy as np
 
 from gpuzarr.codecs.engines.gpu import engine_for
-from gpuzarr.codecs.engines.nvcomp import pack_table, results, table_length, unpack_results
-from gpuzarr.devices import get_device
+from gpuzarr.codecs.engines.nvcomp import list_bytes, results, unpack_results
+from gpuzarr.devices import columns, get_device, launches
+from gpuzarr.devices.launches import Area
 
 SIZES = (1, 2, 15, 64, 4095, 65536, 131072, 131073, 1 << 20, 3_000_001)
 BLOCK = 128 << 10
@@ -158,16 +159,16 @@ def _ask(question: Question, device: Any, lane: Any) -> None:
     scratch = device.nvcomp.temp_size(question.format, count, largest, total)
     temp = lane.area("temp", max(1, scratch))
     sizes = np.array([len(s) for s in question.streams])
-    table = pack_table(device.address(source) + starts, sizes, capacity, device.address(dest) + places)
-    (at,) = lane.send(table)
-    pointer = int(getattr(lane.stream, "ptr", lane.stream))
+    listed, part = lane.area("streams", list_bytes(count)), results(count)
+    areas = [Area(device.address(area), area.nbytes) for area in (source, dest)]
+    launches.list_streams(device, lane, columns.send(lane, starts, sizes, places, capacity), *areas, listed)
+    pointer, at = int(getattr(lane.stream, "ptr", lane.stream)), device.address(listed)
     device.nvcomp.decompress(question.format, count, at, largest, total, device.address(temp), scratch, pointer)
-    part = results(count)
-    found, decoded = device.pinned(8 * (table_length(count) - part.start)), device.pinned(dest.nbytes)
-    device.copy_out(at + 8 * part.start, found, lane)
+    found, decoded = device.pinned(part.stop - part.start), device.pinned(dest.nbytes)
+    device.copy_out(at + part.start, found, lane)
     device.copy_out(device.address(dest), decoded, lane)
     device.wait(lane)
-    actual, statuses = unpack_results(found.view(np.uint64), count)
+    actual, statuses = unpack_results(found, count)
     equal = [
         decoded[p : p + len(plain)].tobytes() == plain
         for p, plain in zip(places.tolist(), question.plains, strict=True)

@@ -5,7 +5,7 @@
 //             sums[r] = 1 + x.sum(), size + (x * np.arange(size, 0, -1)).sum()  # up to multiples of 65,521
 // Moves:  every byte once in; 16 bytes a range out.
 //
-// `table` is u64[2][rows]: offset, size. `sums` is u64[rows][2] and must be zero before; the checksum is the second
+// `table` has the columns offset, size. `sums` is u64[rows][2] and must be zero before; the checksum is the second
 // modulo 65,521, then the first, 16 bits each. Work items: rows * span, where `span` is at least the segments of the
 // longest range. A segment's own sums, remainders by then, are moved past the bytes behind it and added.
 #include "kernel.h"
@@ -13,12 +13,12 @@
 static const u64 ADLER_SEGMENT = 1024, ADLER = 65521;
 
 extern "C" __global__ void adler32_rows(
-    u64 items, u32* refused, u64 span, const u64* __restrict__ table, u64 rows, const u8* __restrict__ source,
+    u64 items, u32* refused, u64 span, const Column* __restrict__ table, u64 rows, const u8* __restrict__ source,
     u64 source_bytes, u64* __restrict__ sums) {
     for (u64 item = first_item(); item < items; item += item_step()) {
         u64 row = item / span, begin = item % span * ADLER_SEGMENT;
         if (row >= rows) return;
-        u64 start = table[row], size = table[rows + row];
+        u64 start = cell(table, 0, row), size = cell(table, 1, row);
         if (!inside(start, size, source_bytes) || size > span * ADLER_SEGMENT || size >> 47) {
             if (begin == 0) atomicAdd(refused, 1u);
             continue;

@@ -3,7 +3,7 @@
 // NumPy:  for s, d, n in table.T: dest[d : d + n] = source[s : s + n]
 // Moves:  every copied byte once in, once out; 16 bytes a store.
 //
-// `table` is u64[3][rows]: source offset, destination offset, size. Work items: rows * span; `span` threads share a row.
+// `table` has the columns source offset, destination offset, size. Work items: rows * span; `span` threads share a row.
 #include "kernel.h"
 
 // 16 bytes from any address, by aligned loads only; [from - 8, from + 24) must be readable unless `from` is aligned.
@@ -35,12 +35,12 @@ __device__ inline void copy_part(const u8* source, u8* dest, u64 size, u64 part,
 }
 
 extern "C" __global__ void copy_rows(
-    u64 items, u32* refused, u64 span, const u64* __restrict__ table, u64 rows,
+    u64 items, u32* refused, u64 span, const Column* __restrict__ table, u64 rows,
     const u8* __restrict__ source, u64 source_bytes, u8* __restrict__ dest, u64 dest_bytes) {
     for (u64 item = first_item(); item < items; item += item_step()) {
         u64 row = item / span, part = item % span;
         if (row >= rows) return;
-        u64 from = table[row], to = table[rows + row], size = table[2 * rows + row];
+        u64 from = cell(table, 0, row), to = cell(table, 1, row), size = cell(table, 2, row);
         if (!inside(from, size, source_bytes) || !inside(to, size, dest_bytes)) {
             if (part == 0) atomicAdd(refused, 1u);
             continue;

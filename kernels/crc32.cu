@@ -3,7 +3,7 @@
 // NumPy:  for r, (start, size) in enumerate(table.T): sums[r] = crc(source[start : start + size])
 // Moves:  every byte once in; 4 bytes a range out.
 //
-// `table` is u64[2][rows]: offset, size. `sums` is u32[rows] and must be zero before. Work items: rows * span, where
+// `table` has the columns offset, size. `sums` is u32[rows] and must be zero before. Work items: rows * span, where
 // `span` is at least the segments of the longest range; a range is cut into segments of SEGMENT bytes, and as the
 // checksum is linear, each segment's own is moved past the bytes behind it (a product of polynomials modulo the CRC's)
 // and added.
@@ -60,12 +60,12 @@ __device__ inline u32 over(u32 crc, const u8* from, u64 size, const Tables& tabl
 }
 
 __device__ inline void crc_rows(
-    u64 items, u32* refused, u64 span, const u64* __restrict__ table, u64 rows, const u8* __restrict__ source,
+    u64 items, u32* refused, u64 span, const Column* __restrict__ table, u64 rows, const u8* __restrict__ source,
     u64 source_bytes, u32* __restrict__ sums, const Tables& tables) {
     for (u64 item = first_item(); item < items; item += item_step()) {
         u64 row = item / span, begin = item % span * SEGMENT;
         if (row >= rows) return;
-        u64 start = table[row], size = table[rows + row];
+        u64 start = cell(table, 0, row), size = cell(table, 1, row);
         if (!inside(start, size, source_bytes) || size > span * SEGMENT || size >> 47) {
             if (begin == 0) atomicAdd(refused, 1u);
             continue;
@@ -80,13 +80,13 @@ __device__ inline void crc_rows(
 }
 
 extern "C" __global__ void crc32c_rows(
-    u64 items, u32* refused, u64 span, const u64* __restrict__ table, u64 rows, const u8* __restrict__ source,
+    u64 items, u32* refused, u64 span, const Column* __restrict__ table, u64 rows, const u8* __restrict__ source,
     u64 source_bytes, u32* __restrict__ sums) {
     crc_rows(items, refused, span, table, rows, source, source_bytes, sums, CASTAGNOLI);
 }
 
 extern "C" __global__ void crc32_rows(
-    u64 items, u32* refused, u64 span, const u64* __restrict__ table, u64 rows, const u8* __restrict__ source,
+    u64 items, u32* refused, u64 span, const Column* __restrict__ table, u64 rows, const u8* __restrict__ source,
     u64 source_bytes, u32* __restrict__ sums) {
     crc_rows(items, refused, span, table, rows, source, source_bytes, sums, ETHERNET);
 }

@@ -3,8 +3,8 @@
 //
 // Conventions. Every kernel's first two parameters are filled in by `launch`: `items`, the number of work items, and
 // `refused`, a counter in device memory. Work items are walked by a grid-stride loop, so a kernel is right for any
-// grid. No kernel uses shared memory or waits for another thread. A table has one column after another, each with one
-// entry a row. Offsets are bytes from the start of an area whose length is a parameter too: what does not lie in its
+// grid. No kernel uses shared memory or waits for another thread. A table is columns, each with one entry a row, which
+// `cell` reads. Offsets are bytes from the start of an area whose length is a parameter too: what does not lie in its
 // area is not touched, and is counted in `refused` instead, which `GpuLane.settle` turns into an error.
 #pragma once
 
@@ -26,6 +26,28 @@ typedef long long i64;
 struct alignas(16) u128 {
     u64 low, high;
 };
+
+// The head of a column (`gpuzarr/devices/columns.py`): entries of `width` bytes (0, 1, 2, 4 or 8; 0 for none) begin
+// `data` bytes behind the head. Heads of a table's columns lie one behind another.
+struct Column {
+    u64 base, step;
+    u32 width, shift;
+    u64 data;
+};
+
+// The entry of a column in a row, modulo 2^64.
+__device__ inline u64 cell(const Column* __restrict__ table, u64 column, u64 row) {
+    const Column* head = table + column;
+    const u8* data = (const u8*)head + head->data;
+    u64 entry = 0;
+    switch (head->width) {
+        case 1: entry = data[row]; break;
+        case 2: entry = ((const u16*)data)[row]; break;
+        case 4: entry = ((const u32*)data)[row]; break;
+        case 8: entry = ((const u64*)data)[row]; break;
+    }
+    return head->base + ((head->step * row + entry) << head->shift);
+}
 
 __device__ inline u64 first_item() { return (u64)blockIdx.x * blockDim.x + threadIdx.x; }
 

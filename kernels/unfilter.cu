@@ -10,7 +10,7 @@
 //             else: y[:] = x
 // Moves:  every byte once in, once out; 16-byte stores where the destination is aligned and t is 1, 2, 4, 8 or 16.
 //
-// `table` is u64[5][rows]: source offset, destination offset, size, typesize, filter (0 none, 1 shuffle, 2 bitshuffle).
+// `table` has the columns source offset, destination offset, size, typesize, filter (0 none, 1 shuffle, 2 bitshuffle).
 // Work items: rows * span; `span` threads share a row.
 #include "kernel.h"
 
@@ -94,13 +94,13 @@ __device__ inline void keep(
 }
 
 extern "C" __global__ void unfilter(
-    u64 items, u32* refused, u64 span, const u64* __restrict__ table, u64 rows,
+    u64 items, u32* refused, u64 span, const Column* __restrict__ table, u64 rows,
     const u8* __restrict__ source, u64 source_bytes, u8* __restrict__ dest, u64 dest_bytes) {
     for (u64 item = first_item(); item < items; item += item_step()) {
         u64 row = item / span, part = item % span;
         if (row >= rows) return;
-        u64 from = table[row], to = table[rows + row], size = table[2 * rows + row];
-        u64 typesize = table[3 * rows + row], filter = table[4 * rows + row];
+        u64 from = cell(table, 0, row), to = cell(table, 1, row), size = cell(table, 2, row);
+        u64 typesize = cell(table, 3, row), filter = cell(table, 4, row);
         if (!inside(from, size, source_bytes) || !inside(to, size, dest_bytes) || typesize == 0 || filter > 2) {
             if (part == 0) atomicAdd(refused, 1u);
             continue;

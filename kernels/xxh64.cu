@@ -3,7 +3,7 @@
 // NumPy:  for r, (start, size) in enumerate(table.T): sums[r] = xxh64(source[start : start + size])
 // Moves:  every byte once in; 8 bytes a range out.
 //
-// `table` is u64[2][rows]: offset, size. Work items: rows. Each word of the checksum hangs on the one before, so a range
+// `table` has the columns offset, size. Work items: rows. Each word of the checksum hangs on the one before, so a range
 // is one thread's; its four accumulators keep the multiplier busy.
 #include "kernel.h"
 
@@ -44,11 +44,11 @@ __device__ inline u64 xxh64(const u8* from, u64 size) {
 }
 
 extern "C" __global__ void xxh64_rows(
-    u64 items, u32* refused, const u64* __restrict__ table, u64 rows, const u8* __restrict__ source, u64 source_bytes,
+    u64 items, u32* refused, const Column* __restrict__ table, u64 rows, const u8* __restrict__ source, u64 source_bytes,
     u64* __restrict__ sums) {
     for (u64 row = first_item(); row < items; row += item_step()) {
         if (row >= rows) return;
-        u64 start = table[row], size = table[rows + row];
+        u64 start = cell(table, 0, row), size = cell(table, 1, row);
         if (inside(start, size, source_bytes)) {
             sums[row] = xxh64(source + start, size);
         } else {

@@ -55,6 +55,11 @@ class Counting(EmulatedDevice):
         self.copies_out, self.bytes_out = self.copies_out + 1, self.bytes_out + dest.nbytes
         super().copy_out(source_address, dest, lane)
 
+    def clear(self, address: int, nbytes: int, lane: GpuLane) -> None:
+        """Count it as a launch."""
+        self.launches["clear"] += 1
+        super().clear(address, nbytes, lane)
+
     def launch(self, kernel: str, threads: int, args: tuple[Any, ...], lane: GpuLane) -> None:
         """Count a launch."""
         self.launches[kernel] += threads > 0

@@ -112,6 +112,7 @@ class FakeCupy(ModuleType):
             driverGetVersion=lambda: 13020,
             runtimeGetVersion=lambda: 13020,
             memcpyAsync=self._copy,
+            memsetAsync=self._set,
         )
         compiler = SimpleNamespace(CompileException=type("CompileException", (Exception,), {}))
         self.cuda = SimpleNamespace(
@@ -169,6 +170,12 @@ class FakeCupy(ModuleType):
             raise FakeError(self.fails)
         assert self.memory.room_at(to if kind == 1 else begin) >= nbytes  # of the current GPU
         ctypes.memmove(to, begin, nbytes)
+
+    def _set(self, to: int, value: int, nbytes: int, stream: int) -> None:
+        if self.fails is not None:
+            raise FakeError(self.fails)
+        assert self.memory.room_at(to) >= nbytes
+        ctypes.memset(to, value, nbytes)
 
     def empty(self, *args: Any, **kwargs: Any) -> EmulatedArray:
         if self.full:

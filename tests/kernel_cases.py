@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from gpuzarr.devices import kernels
+from gpuzarr.devices.columns import pack
 from gpuzarr.devices.numpy_checksums import SEGMENT
 from gpuzarr.devices.numpy_kernels import NUMPY_KERNELS
 from gpuzarr.devices.numpy_numbers import REAL, type_code
@@ -102,7 +103,8 @@ def copy_case(rng: Rng, bad: bool) -> Case:
     if bad:
         spoil(rng, table, (area, given))
     span = int(rng.integers(1, 40))
-    return Case("copy_rows", rows * span, (span, table, rows, octets(rng, area), area, octets(rng, given), given))
+    args = (span, pack(*table), rows, octets(rng, area), area, octets(rng, given), given)
+    return Case("copy_rows", rows * span, args)
 
 
 def unfilter_case(rng: Rng, bad: bool) -> Case:
@@ -115,7 +117,18 @@ def unfilter_case(rng: Rng, bad: bool) -> Case:
         spoil(rng, table, (area, given))
         table[int(rng.integers(3, 5)), 0] = rng.choice([0, 3]) or 0
     span = int(rng.integers(1, 40))
-    return Case("unfilter", rows * span, (span, table, rows, octets(rng, area), area, octets(rng, given), given))
+    return Case("unfilter", rows * span, (span, pack(*table), rows, octets(rng, area), area, octets(rng, given), given))
+
+
+def streams_case(rng: Rng, bad: bool) -> Case:
+    rows, area, given = int(rng.integers(1, 9)), int(rng.integers(1, 500)), int(rng.integers(1, 500))
+    sizes, capacities = rng.integers(0, area + 1, rows), rng.integers(0, given + 1, rows)
+    table = [rng.integers(0, area - sizes + 1), sizes, rng.integers(0, given - capacities + 1), capacities]
+    if bad:
+        table[int(rng.integers(0, 4))][-1] = rng.choice([500, -1, 1 << 62])
+    # Nothing is read or written in the areas, so they may be anywhere.
+    args = (pack(*table), rows, 0, area, 0, given, np.zeros(44 * rows, np.uint8))
+    return Case("list_streams", rows, args)
 
 
 def parts_case(rng: Rng, bad: bool) -> Case:
@@ -150,7 +163,7 @@ def parts_case(rng: Rng, bad: bool) -> Case:
         if column >= 2 + axes:
             table[column, 0] = lists.shape[1]
     span = int(rng.integers(1, 40))
-    sizes = (span, table, rows, axes, unit, steps, int(listed), lists, lists.shape[1])
+    sizes = (span, pack(*table), rows, axes, unit, steps, int(listed), pack(*lists), lists.shape[1])
     return Case("scatter_parts", rows * span, (*sizes, octets(rng, area), area, octets(rng, given), given))
 
 
@@ -163,7 +176,7 @@ def points_case(rng: Rng, bad: bool) -> Case:
     if bad:
         sources[0] = rng.choice([-unit, area, area - size + unit, 1 << 62, -(1 << 63), 1])
         dests[-1] = rng.choice([-unit, given, 1 << 62, -(1 << 63)])
-    args = (points, pieces, unit, sources, dests, octets(rng, area), area, octets(rng, given), given)
+    args = (points, pieces, unit, pack(sources, dests), octets(rng, area), area, octets(rng, given), given)
     return Case("scatter_points", points * pieces, args)
 
 
@@ -318,16 +331,17 @@ def checksum_cases(rng: Rng, bad: bool) -> Iterator[Case]:
         table, area, span = ranges(rng, bad)
         rows = table.shape[1]
         data = octets(rng, area) if rng.random() < 0.8 else np.full(area, 255, np.uint8)
-        yield Case(kernel, rows * span, (span, table, rows, data, area, np.zeros(rows * width, dtype)))
+        yield Case(kernel, rows * span, (span, pack(*table), rows, data, area, np.zeros(rows * width, dtype)))
     table, area, _ = ranges(rng, bad)
     rows = table.shape[1]
-    yield Case("xxh64_rows", rows, (table, rows, octets(rng, area), area, np.zeros(rows, np.uint64)))
+    yield Case("xxh64_rows", rows, (pack(*table), rows, octets(rng, area), area, np.zeros(rows, np.uint64)))
 
 
 def cases(seed: int) -> Iterator[Case]:
     """One of each kind, good ones for even seeds."""
     rng, bad = np.random.default_rng(seed), bool(seed % 2)
-    for make in (copy_case, unfilter_case, parts_case, points_case, byteswap_case, floats_case, unpack_case):
+    moving = (copy_case, unfilter_case, streams_case, parts_case, points_case)
+    for make in (*moving, byteswap_case, floats_case, unpack_case):
         yield make(rng, bad)
     for _ in range(5):  # there are many pairs of types
         yield convert_case(rng, bad)

@@ -11,7 +11,7 @@ import numpy as np
 
 from gpuzarr.codecs.engines.gpu import GpuEngine
 from gpuzarr.codecs.engines.gpu_wave import one_room
-from gpuzarr.codecs.engines.nvcomp import pack_table, results, unpack_results
+from gpuzarr.codecs.engines.nvcomp import list_bytes, results, unpack_results
 from gpuzarr.codecs.engines.nvcomp_emulated import EmulatedNvcomp
 from gpuzarr.codecs.engines.streams import BloscWave, Streams
 from gpuzarr.devices.gpu import GpuDevice
@@ -26,6 +26,15 @@ def wave(blobs: Sequence[bytes], gap: int = 0) -> Wave:
     return np.frombuffer(b"".join(b"\xa5" * gap + blob for blob in blobs), np.uint8), starts, sizes
 
 
+def pack_list(sources: Any, sizes: Any, capacities: Any, destinations: Any) -> np.ndarray:
+    """nvCOMP's list on the host, as bytes."""
+    count = len(sizes)
+    listed = np.zeros(list_bytes(count), np.uint8)
+    listed[: 32 * count].view(np.uint64).reshape(4, count)[:] = sources, sizes, capacities, destinations
+    listed[40 * count :] = 0xFF
+    return listed
+
+
 def decode(encoded: np.ndarray, streams: Streams, area: np.ndarray, pitch: int, nvcomp: Any = None) -> np.ndarray:
     """Decode streams into `area`, chunk i at i * pitch; gives which streams came out whole."""
     nvcomp = nvcomp or EmulatedNvcomp()
@@ -37,7 +46,7 @@ def decode(encoded: np.ndarray, streams: Streams, area: np.ndarray, pitch: int, 
         for start, size, place in zip(streams.source, streams.size, offsets, strict=True):
             source[place : place + size] = encoded[start : start + size]
     count, total = len(streams), streams.scratch_total
-    table = pack_table(
+    table = pack_list(
         source.ctypes.data + offsets,
         streams.size,
         streams.capacity,

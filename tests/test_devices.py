@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 
 import gpuzarr.devices as devices
-from gpuzarr.devices import CpuDevice, EmulatedDevice, cuda, get_device, launches
+from gpuzarr.devices import CpuDevice, EmulatedDevice, columns, cuda, get_device, launches
 from gpuzarr.devices.contract import Lane
 from gpuzarr.devices.emulated_array import EmulatedArray
 from gpuzarr.devices.gpu import GpuDevice, GpuLane
@@ -465,8 +465,8 @@ def test_copies(gpu: GpuDevice) -> None:
 
     def work(lane: GpuLane) -> Array:
         source, dest = put(gpu, data, lane), put(gpu, np.zeros_like(wanted), lane, "dest")
-        launches.copy(gpu, lane, sources, dests, sizes, source, dest)
-        launches.copy(gpu, lane, sources[:0], dests[:0], sizes[:0], source, dest)
+        launches.copy(gpu, lane, columns.send(lane, sources, dests, sizes), 500, source, dest)
+        launches.copy(gpu, lane, columns.send(lane, sources[:0], dests[:0], sizes[:0]), 0, source, dest)
         return got(gpu, dest, lane)
 
     assert (once(gpu, work) == wanted).all()
@@ -482,7 +482,8 @@ def test_unfiltering(gpu: GpuDevice) -> None:
 
     def work(lane: GpuLane) -> Array:
         source, dest = put(gpu, data, lane), put(gpu, data * 0, lane, "dest")
-        launches.unfilter(gpu, lane, starts, starts, sizes, typesizes, filters, source, dest)
+        table = columns.send(lane, starts, starts, sizes, typesizes, filters)
+        launches.unfilter(gpu, lane, table, 4096, source, dest)
         return got(gpu, dest, lane)
 
     result = once(gpu, work)
@@ -509,7 +510,7 @@ def test_checksums(gpu: GpuDevice, kind: str) -> None:
     starts, sizes = np.array([0, 1, 7, 0, 9000]), np.array([9000, 1, 3333, 1024, 0])
 
     def work(lane: GpuLane) -> Array:
-        sums = launches.checksums(gpu, lane, kind, starts, sizes, put(gpu, data, lane))
+        sums = launches.checksums(gpu, lane, kind, columns.send(lane, starts, sizes), 9000, put(gpu, data, lane))
         gpu.wait(lane)
         return sums()
 
@@ -681,7 +682,7 @@ def test_a_refused_launch_is_an_error(gpu: GpuDevice) -> None:
     def work(lane: GpuLane) -> None:
         area = put(gpu, np.zeros(100, np.uint8), lane)
         beyond = np.array([90, 0])
-        launches.copy(gpu, lane, beyond, beyond, np.array([11, 10]), area, area)
+        launches.copy(gpu, lane, columns.send(lane, beyond, beyond, np.array([11, 10])), 11, area, area)
 
     with pytest.raises(GpuError, match="a kernel refused 1 items outside its memory; this is a bug in gpuzarr"):
         once(gpu, work)

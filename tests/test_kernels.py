@@ -18,6 +18,7 @@ import numpy as np
 import pytest
 
 from gpuzarr.devices import get_device, kernels
+from gpuzarr.devices.columns import pack
 from gpuzarr.devices.gpu import GpuDevice
 from gpuzarr.devices.numpy_checksums import SEGMENT, adler32, adler32_rows, xxh64
 from gpuzarr.devices.numpy_kernels import NUMPY_KERNELS, unfiltered
@@ -130,7 +131,7 @@ def test_checksums_are_those_of_the_formats() -> None:
     rng = np.random.default_rng(0)
     for size in (0, 1, 3, 4, 7, 8, 31, 32, 63, 64, 1000, 1024, 5000):
         data = rng.integers(0, 256, size, dtype=np.uint8)
-        table, sums = np.array([[0], [size]], np.uint64), np.zeros((1, 2), np.uint64)
+        table, sums = pack(np.array([0]), np.array([size])), np.zeros((1, 2), np.uint64)
         source = data.ctypes.data if size else 0
         assert adler32_rows(6, 6, table.ctypes.data, 1, source, size, sums.ctypes.data) == 0
         assert adler32(sums).tolist() == [zlib.adler32(data.tobytes())]

@@ -19,10 +19,8 @@ from gpuzarr.codecs.engines.nvcomp import (
     FORMATS,
     Alignments,
     Nvcomp,
-    pack_table,
     results,
     status_name,
-    table_length,
     unpack_results,
 )
 from gpuzarr.codecs.engines.nvcomp_emulated import EmulatedNvcomp
@@ -30,7 +28,7 @@ from gpuzarr.codecs.engines.snappy import decode_snappy
 from gpuzarr.devices import cuda
 from gpuzarr.errors import CorruptChunkError, GpuError
 from tests import fake_cupy
-from tests.streams import contents, snappy
+from tests.streams import contents, pack_list, snappy
 
 QUESTIONS = (
     (1, 1, 1),
@@ -204,20 +202,6 @@ def test_statuses_have_names():
     ]  # fmt: skip
 
 
-# --- the table
-
-
-@pytest.mark.parametrize("count", [1, 2, 3, 1000])
-def test_a_table_holds_the_streams_and_room_for_results(count):
-    numbers = np.arange(count)
-    table = pack_table(numbers, numbers + 1, numbers + 2, numbers + 3)
-    assert len(table) == table_length(count)
-    assert table[: 4 * count].reshape(4, count).T.tolist() == [[i, i + 1, i + 2, i + 3] for i in range(count)]
-    actual, statuses = unpack_results(table[results(count)], count)
-    assert actual.tolist() == [0] * count
-    assert statuses.tolist() == [-1] * count  # a result that is never written is seen
-
-
 # --- the emulation
 
 ENCODERS = {
@@ -234,7 +218,7 @@ def run(format, blobs, capacities, nvcomp=None, temp=None, told=None):
     nvcomp = nvcomp or EmulatedNvcomp()
     sources = [np.frombuffer(blob.ljust(8), np.uint8).copy() for blob in blobs]
     outputs = [np.full(capacity + 16, 0xEE, np.uint8) for capacity in capacities]
-    table = pack_table(
+    table = pack_list(
         [source.ctypes.data for source in sources],
         [len(blob) for blob in blobs],
         capacities,
@@ -278,7 +262,7 @@ def test_what_would_lead_a_gpu_astray_is_refused():
         run("zstd", [blob, blob], [300, 300], told=(300, 599))
     source, out = np.frombuffer(b"?" + ENCODERS["deflate"](b"abc"), np.uint8).copy(), np.zeros(3, np.uint8)
     start = source.ctypes.data + 1
-    table = pack_table([start + (start % 4 == 0)], [5], [3], [out.ctypes.data])
+    table = pack_list([start + (start % 4 == 0)], [5], [3], [out.ctypes.data])
     with pytest.raises(GpuError, match="wrong alignment"):
         EmulatedNvcomp().decompress("deflate", 1, table.ctypes.data, 3, 3, 0, 0, 0)
 

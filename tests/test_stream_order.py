@@ -17,6 +17,7 @@ import gpuzarr
 from gpuzarr import devices
 from gpuzarr.devices import EmulatedDevice
 from gpuzarr.devices.contract import Lane
+from gpuzarr.devices.columns import send
 from gpuzarr.devices.gpu import GpuLane
 from gpuzarr.devices.launches import Area, copy
 from gpuzarr.errors import GpuContextLostError
@@ -155,13 +156,12 @@ def test_a_room_that_grows_leaves_the_old_one_to_its_copy(lazy: EmulatedDevice) 
 
 def test_what_is_sent_may_be_changed_at_once(lazy: EmulatedDevice) -> None:
     def work(lane: GpuLane) -> list[int]:
-        table = np.array([[0], [0], [4]], np.uint64)
-        data = np.arange(4, dtype="u1")
-        at, _ = lane.send(data, table)
+        data, size = np.arange(4, dtype="u1"), np.array([4])
+        (at,) = lane.send(data)
         area = lane.area("x", 4)
-        one = np.zeros(1, np.int64)
-        copy(lazy, lane, one, one, one + 4, Area(at, 4), Area(lazy.address(area), 4))
-        data[:], table[:] = 9, 9
+        table = send(lane, size * 0, size * 0, size)
+        copy(lazy, lane, table, 4, Area(at, 4), Area(lazy.address(area), 4))
+        data[:], size[:] = 9, 9
         lane.settle()
         found: list[int] = area[:4].tolist()
         return found

@@ -162,6 +162,13 @@ class CudaDevice(GpuDevice):
             with self._here():
                 self._cupy.cuda.runtime.memcpyAsync(to, begin, nbytes, kind, lane.stream.ptr)
 
+    def clear(self, address: int, nbytes: int, lane: GpuLane) -> None:
+        """Queue zeros."""
+        self.check()
+        if nbytes:
+            with self._here():
+                self._cupy.cuda.runtime.memsetAsync(address, 0, nbytes, lane.stream.ptr)
+
     def launch(self, kernel: str, threads: int, args: tuple[Argument, ...], lane: GpuLane) -> None:
         """Queue a kernel."""
         self.check()

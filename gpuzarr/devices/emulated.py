@@ -166,10 +166,19 @@ class EmulatedDevice(GpuDevice):
         """Check a copy; what keeps the device's side of it alive."""
         self._operate()
         check_host(host)
+        return self._reached(address, host.nbytes)
+
+    def _reached(self, address: int, nbytes: int) -> Any:
+        """What keeps this device memory alive. ValueError beyond an allocation."""
         room, owner = self._found(address)
-        if host.nbytes > room:
-            raise ValueError(f"a copy of {host.nbytes} bytes at {address:#x} goes beyond its allocation")
+        if nbytes > room:
+            raise ValueError(f"a copy of {nbytes} bytes at {address:#x} goes beyond its allocation")
         return owner
+
+    def clear(self, address: int, nbytes: int, lane: GpuLane) -> None:
+        """Queue zeros. ValueError beyond an allocation."""
+        self._operate()
+        lane.stream.put(lambda: ctypes.memset(address, 0, nbytes), self._reached(address, nbytes))
 
     def launch(self, kernel: str, threads: int, args: tuple[Argument, ...], lane: GpuLane) -> None:
         """Run the kernel. ValueError for an address that is not in device memory."""

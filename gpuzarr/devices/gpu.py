@@ -183,6 +183,10 @@ class GpuDevice(Device):
         """Queue a copy from the device to a contiguous host array; it is there after `wait`."""
 
     @abstractmethod
+    def clear(self, address: int, nbytes: int, lane: GpuLane) -> None:
+        """Queue zeros for device memory."""
+
+    @abstractmethod
     def launch(self, kernel: str, threads: int, args: tuple[Argument, ...], lane: GpuLane) -> None:
         """Queue a kernel (a function of `kernels/*.cu`) over `threads` work items. `args` are its parameters from the
         third on; integers, or device arrays for their addresses. Zero items are no launch."""

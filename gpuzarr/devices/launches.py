@@ -1,7 +1,7 @@
 """The kernels as functions: tables in, one launch (or a few) queued on the lane.
 
-Rows are int64 columns of the same length; offsets are bytes from the start of an area. Each function sends its table
-to the device and returns at once. What it needs of alignment, it says; what lies outside an area is refused by the
+Tables are sent beforehand (`columns`); their offsets are bytes from the start of an area. Each function returns at
+once. What it needs of alignment, it says; what lies outside an area is refused by the
 kernel, and `lane.settle` raises for it.
 """
 
@@ -13,7 +13,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from gpuzarr.devices import kernels
-from gpuzarr.devices.gpu import GpuDevice, GpuLane
+from gpuzarr.devices.columns import Table
+from gpuzarr.devices.gpu import DeviceArray, GpuDevice, GpuLane
 from gpuzarr.devices.numpy_checksums import SEGMENT, adler32
 from gpuzarr.devices.numpy_numbers import type_code
 
@@ -37,36 +38,29 @@ class Rows(NamedTuple):
     stride: int
 
 
-def copy(
-    device: GpuDevice, lane: GpuLane, sources: Array, dests: Array, sizes: Array, source: Area, dest: Area
-) -> None:
-    """Copy ranges. Any alignment will do; destinations on 16 bytes are quickest."""
-    _rows(device, lane, "copy_rows", np.array([sources, dests, sizes], np.uint64), source, dest)
+def copy(device: GpuDevice, lane: GpuLane, table: Table, largest: int, source: Area, dest: Area) -> None:
+    """Copy ranges: columns of source offset, destination offset, size, which is at most `largest`. Any alignment will
+    do; destinations on 16 bytes are quickest."""
+    _rows(device, lane, "copy_rows", table, largest, source, dest)
 
 
-def unfilter(
-    device: GpuDevice,
-    lane: GpuLane,
-    sources: Array,
-    dests: Array,
-    sizes: Array,
-    typesizes: Array,
-    filters: Array,
-    source: Area,
-    dest: Area,
-) -> None:
+def unfilter(device: GpuDevice, lane: GpuLane, table: Table, largest: int, source: Area, dest: Area) -> None:
     """Undo Blosc's shuffle (filter 1) or bit shuffle (2) of blocks, or copy them (0); with a chunk for a block and
-    filter 1, numcodecs' Shuffle. Any alignment will do; destinations on 16 bytes are quickest."""
-    table = np.array([sources, dests, sizes, typesizes, filters], np.uint64)
-    _rows(device, lane, "unfilter", table, source, dest)
+    filter 1, numcodecs' Shuffle. Columns as of `copy`, and type size and filter; alignment likewise."""
+    _rows(device, lane, "unfilter", table, largest, source, dest)
 
 
-def _rows(device: GpuDevice, lane: GpuLane, kernel: str, table: Array, source: Area, dest: Area) -> None:
-    rows = table.shape[1]
-    if rows:
-        span = kernels.span(int(table[2].max()))
-        (at,) = lane.send(table)
-        device.launch(kernel, rows * span, (span, at, rows, *source, *dest), lane)
+def _rows(device: GpuDevice, lane: GpuLane, kernel: str, table: Table, largest: int, source: Area, dest: Area) -> None:
+    span = kernels.span(largest)
+    device.launch(kernel, table.rows * span, (span, *table, *source, *dest), lane)
+
+
+def list_streams(
+    device: GpuDevice, lane: GpuLane, table: Table, source: Area, dest: Area, streams: DeviceArray
+) -> None:
+    """Make nvCOMP's list (`codecs.engines.nvcomp`) of streams: columns of source offset, size, destination offset,
+    capacity."""
+    device.launch("list_streams", table.rows, (*table, *source, *dest, streams), lane)
 
 
 def byteswap(device: GpuDevice, lane: GpuLane, width: int, source: Area, dest: int) -> None:
@@ -87,19 +81,20 @@ CHECKSUMS = frozenset(_CHECKSUMS)
 
 
 def checksums(
-    device: GpuDevice, lane: GpuLane, kind: str, starts: Array, sizes: Array, source: Area
+    device: GpuDevice, lane: GpuLane, kind: str, table: Table, largest: int, source: Area
 ) -> Callable[[], Array]:
-    """Checksums of ranges: "crc32c", "crc32", "adler32" or "xxh64". What is returned gives them (their low 32 bits, as
-    int64) when the lane has been waited for."""
+    """Checksums ("crc32c", "crc32", "adler32" or "xxh64") of ranges: columns of offset and size, which is at most
+    `largest`. What is returned gives them (their low 32 bits, as int64) when the lane has been waited for."""
     kernel, dtype, width, segment = _CHECKSUMS[kind]
-    count = starts.size
-    table, zeros = np.array([starts, sizes], np.uint64), np.zeros(count * width, dtype)
-    at, sums = lane.send(table, zeros)
-    span = -(-int(table[1].max(initial=0)) // segment) or 1 if segment else 1
-    device.launch(kernel, count * span, (*((span,) if segment else ()), at, count, *source, sums), lane)
-    found = device.pinned(zeros.nbytes)
-    device.copy_out(sums, found, lane)
-    lane.hold(found)  # even where the caller fails before it asks
+    nbytes = table.rows * width * np.dtype(dtype).itemsize
+    sums = lane.area("checksums", nbytes)
+    span = -(-largest // segment) or 1 if segment else 1
+    if segment:
+        device.clear(device.address(sums), nbytes, lane)
+    device.launch(kernel, table.rows * span, (*((span,) if segment else ()), *table, *source, sums), lane)
+    found = device.pinned(nbytes)
+    device.copy_out(device.address(sums), found, lane)
+    lane.hold(sums, found)  # even where the caller fails before it asks
 
     def low() -> Array:
         whole = found.view(dtype)

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from gpuzarr.devices.numpy_memory import Array, bytes_at, inside, table_at
+from gpuzarr.devices.numpy_memory import Array, bytes_at, columns_at, inside, table_at
 
 SEGMENT = 1024  # bytes that one thread of `crc32.cu` or `adler32.cu` sums up
 ADLER = 65521
@@ -18,7 +18,7 @@ _WORD = (1 << 64) - 1
 
 def _ranges(table: int, rows: int, count: int, limit: int, source_bytes: int) -> Iterator[tuple[int, int, int] | None]:
     """(row, offset, size) of the first `count` rows; None for one that lies outside or has more than `limit` bytes."""
-    for row, (start, size) in enumerate(table_at(table, 2, rows).T[:count].tolist()):
+    for row, (start, size) in enumerate(columns_at(table, 2, rows).T[:count].tolist()):
         yield (row, start, size) if inside(start, size, source_bytes) and size <= limit else None
 
 

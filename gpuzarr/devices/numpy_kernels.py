@@ -11,7 +11,7 @@ from collections.abc import Callable
 import numpy as np
 
 from gpuzarr.devices.numpy_checksums import adler32_rows, crc32_rows, crc32c_rows, xxh64_rows
-from gpuzarr.devices.numpy_memory import Array, bytes_at, inside, table_at
+from gpuzarr.devices.numpy_memory import Array, bytes_at, columns_at, inside, table_at
 from gpuzarr.devices.numpy_numbers import (
     byteswap,
     convert_rows,
@@ -28,7 +28,7 @@ def copy_rows(
 ) -> int:
     """See `copy.cu`."""
     taken, given, refused = bytes_at(source, source_bytes), bytes_at(dest, dest_bytes), 0
-    for begin, to, size in table_at(table, 3, rows).T[: items // span].tolist():
+    for begin, to, size in columns_at(table, 3, rows).T[: items // span].tolist():
         if not inside(begin, size, source_bytes) or not inside(to, size, dest_bytes):
             refused += 1
             continue
@@ -41,7 +41,7 @@ def unfilter(
 ) -> int:
     """See `unfilter.cu`."""
     taken, given, refused = bytes_at(source, source_bytes), bytes_at(dest, dest_bytes), 0
-    for begin, to, size, typesize, kind in table_at(table, 5, rows).T[: items // span].tolist():
+    for begin, to, size, typesize, kind in columns_at(table, 5, rows).T[: items // span].tolist():
         known = inside(begin, size, source_bytes) and inside(to, size, dest_bytes)
         if not known or typesize == 0 or kind > 2:
             refused += 1
@@ -62,6 +62,22 @@ def unfiltered(block: Array, typesize: int, kind: int) -> Array:
     return np.concatenate([head, tail])
 
 
+def list_streams(
+    items: int, table: int, rows: int, source: int, source_bytes: int, dest: int, dest_bytes: int, streams: int
+) -> int:
+    """See `streams.cu`."""
+    listed, statuses = table_at(streams, 5, rows), bytes_at(streams + 40 * rows, 4 * rows).view(np.int32)
+    refused = 0
+    for row, (begin, size, to, capacity) in enumerate(columns_at(table, 4, rows).T[:items].tolist()):
+        if inside(begin, size, source_bytes) and inside(to, capacity, dest_bytes):
+            listed[:, row] = source + begin, size, capacity, dest + to, 0
+        else:
+            listed[:, row] = source, 0, 0, dest, 0
+            refused += 1
+        statuses[row] = -1
+    return refused
+
+
 def scatter_parts(
     items: int,
     span: int,
@@ -79,8 +95,8 @@ def scatter_parts(
     dest_bytes: int,
 ) -> int:
     """See `scatter.cu`."""
-    columns = table_at(table, 2 + axes * (2 if listed else 1), rows, np.int64).T[: items // span]
-    step, listing = table_at(steps, 2, axes, np.int64), table_at(lists, 2, list_length, np.int64)
+    columns = columns_at(table, 2 + axes * (2 if listed else 1), rows).view(np.int64).T[: items // span]
+    step, listing = table_at(steps, 2, axes, np.int64), columns_at(lists, 2, list_length).view(np.int64)
     refused = 0
     for row in columns.tolist():
         counts = row[2 : 2 + axes]
@@ -115,8 +131,7 @@ def scatter_points(
     points: int,
     pieces: int,
     unit: int,
-    sources: int,
-    dests: int,
+    table: int,
     source: int,
     source_bytes: int,
     dest: int,
@@ -124,7 +139,7 @@ def scatter_points(
 ) -> int:
     """See `scatter.cu`."""
     piece = np.arange(pieces) * unit
-    begin, to = (bytes_at(a, points * 8).view(np.int64)[: items // pieces, None] + piece for a in (sources, dests))
+    begin, to = (c[: items // pieces, None] + piece for c in columns_at(table, 2, points).view(np.int64))
     return _move(begin.ravel(), to.ravel(), unit, source, source_bytes, dest, dest_bytes)
 
 
@@ -139,7 +154,7 @@ def _move(begin: Array, to: Array, unit: int, source: int, source_bytes: int, de
 
 
 KERNELS = (
-    *(copy_rows, unfilter, scatter_parts, scatter_points),
+    *(copy_rows, unfilter, list_streams, scatter_parts, scatter_points),
     *(byteswap, convert_rows, unpack_rows, delta_sums, delta_starts, delta_running, delta_floats),
     *(crc32c_rows, crc32_rows, adler32_rows, xxh64_rows),
 )

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from gpuzarr.devices import kernels
+from gpuzarr.devices import columns, kernels
 from gpuzarr.devices.gpu import GpuDevice, GpuLane
 from gpuzarr.devices.launches import Area
 
@@ -87,17 +87,16 @@ def scatter_points(
         return
     unit = _power_of_two(itemsize, sources + source.address, dests + dest.address)
     pieces = itemsize // unit
-    there, here = lane.send(np.ascontiguousarray(sources, np.int64), np.ascontiguousarray(dests, np.int64))
-    args = (sources.size, pieces, unit, there, here, *source, *dest)
+    table = columns.send(lane, sources, dests)
+    args = (sources.size, pieces, unit, table.address, *source, *dest)
     device.launch("scatter_points", sources.size * pieces, args, lane)
 
 
 def _launch(device: GpuDevice, lane: GpuLane, parts: Parts, steps: Array, unit: int, source: Area, dest: Area) -> None:
     rows, axes, listed = parts.source.size, len(parts.counts), parts.starts is not None
-    columns = [parts.source[None], parts.dest[None], parts.counts, *([parts.starts] if listed else [])]
-    table = np.vstack(columns).astype(np.int64, copy=False)  # type: ignore[arg-type]
-    lists = np.zeros((2, 0), np.int64) if parts.lists is None else np.ascontiguousarray(parts.lists, np.int64)
-    at, steps_at, lists_at = lane.send(table, steps, lists)
+    lists = np.zeros((2, 0), np.int64) if parts.lists is None else parts.lists
+    packed = columns.pack(parts.source, parts.dest, *parts.counts, *(() if parts.starts is None else parts.starts))
+    at, steps_at, lists_at = lane.send(packed, steps, columns.pack(*lists))
     largest = int(parts.counts.prod(axis=0).max()) * unit
     span = kernels.span(largest, unit)
     args = (span, at, rows, axes, unit, steps_at, int(listed), lists_at, lists.shape[1], *source, *dest)

@@ -27,7 +27,7 @@ from gpuzarr.codecs.reshape import ReshapeCodec
 from gpuzarr.codecs.scale_offset import ScaleOffset
 from gpuzarr.codecs.transpose import TransposeCodec
 from gpuzarr.codecs.v2 import FilteredBytes, OtherOrder, RawBytes
-from gpuzarr.devices import launches
+from gpuzarr.devices import columns, launches
 from gpuzarr.devices.gpu import GpuDevice, GpuLane
 from gpuzarr.devices.launches import Area, Rows
 from gpuzarr.devices.numpy_numbers import EXACT, RANGE, type_code
@@ -166,8 +166,8 @@ def _unshuffle(codec: str, elementsize: int, nbytes: int) -> Step:
     def run(device: GpuDevice, lane: GpuLane, chunks: int, source: Rows, dest: Rows, marks: int) -> None:
         at = np.arange(chunks, dtype=np.int64) * source.stride
         each = np.ones(chunks, np.int64)
-        columns = at, at, each * nbytes, each * elementsize, each * SHUFFLE
-        launches.unfilter(device, lane, *columns, Area(*source[:2]), Area(*dest[:2]))
+        table = columns.send(lane, at, at, each * nbytes, each * elementsize, each * SHUFFLE)
+        launches.unfilter(device, lane, table, nbytes, Area(*source[:2]), Area(*dest[:2]))
 
     return Step(codec, nbytes, run, marks=False)
 

@@ -15,10 +15,10 @@ import numpy as np
 
 from gpuzarr.codecs.engines.gpu_steps import Step
 from gpuzarr.codecs.engines.memory import memory_at, octets
-from gpuzarr.codecs.engines.nvcomp import pack_table, results, table_length, unpack_results
+from gpuzarr.codecs.engines.nvcomp import list_bytes, results, unpack_results
 from gpuzarr.codecs.engines.streams import Blocks, Pieces, Streams
 from gpuzarr.codecs.engines.streams_table import unsigned
-from gpuzarr.devices import launches
+from gpuzarr.devices import columns, launches
 from gpuzarr.devices.gpu import GpuDevice, GpuLane
 from gpuzarr.devices.launches import Area, Rows
 
@@ -103,6 +103,11 @@ class GpuWave:
         base = int(self.addresses.min())
         return Area(base, int((self.addresses + self.here.sizes).max()) - base)
 
+    def _places(self, row: Integers, source: Integers) -> Integers:
+        """Where bytes of these rows, at these places of the room, lie in `_encoded`."""
+        moved = self.addresses - int(self.addresses.min()) - self.here.starts
+        return source + (int(moved[0]) if (moved == moved[0]).all() else moved[row])
+
     def _chunks(self, area: Any) -> Rows:
         return Rows(self.device.address(area), area.nbytes, self.stride)
 
@@ -114,9 +119,9 @@ class GpuWave:
         source, payload = self._encoded(), np.maximum(sizes - CHECKSUM, 0)
         first = starts + (CHECKSUM if at_start else 0)
         stored = unsigned(self.here.data, starts if at_start else starts + payload, CHECKSUM)
-        offsets = self.addresses - source.address + (first - self.here.starts)
-        offsets[sizes < CHECKSUM] = 0
-        found = launches.checksums(self.device, self.lane, kind, offsets, payload, source)
+        places = np.where(sizes < CHECKSUM, 0, self._places(np.arange(self.rows), first))
+        table = columns.send(self.lane, places, payload)
+        found = launches.checksums(self.device, self.lane, kind, table, int(payload.max()), source)
         self._doubts.append(lambda: np.flatnonzero((found() != stored) | (sizes < CHECKSUM)))
         return first, payload
 
@@ -129,38 +134,39 @@ class GpuWave:
             self.decompress(table.where(slice(count // 2)), dest)
             self.decompress(table.where(slice(count // 2, None)), dest)
             return
-        sources = self.addresses[table.row] + (table.source - self.here.starts[table.row])
-        alignment = nvcomp.alignment(table.format).input
-        if alignment > 1:
+        source, area = self._encoded(), Area(device.address(dest), dest.nbytes)
+        at = self._places(table.row, table.source)
+        rest = table.size, table.row * self.stride + table.offset, table.capacity
+        if (alignment := nvcomp.alignment(table.format).input) > 1:
             starts, nbytes = table.aligned(alignment)
             aligned = lane.area("aligned " + table.format, nbytes + 16)
+            sent = columns.send(lane, at, starts, *rest)
+            there = Area(device.address(aligned), aligned.nbytes)
+            launches.copy(device, lane, sent, int(table.size.max()), source, there)
             lane.hold(aligned)
-            self.copy(Pieces(table.source, table.size, table.row, starts), aligned)
-            sources = device.address(aligned) + starts
-        temp = lane.area("temp " + table.format, max(scratch, 1))
-        lane.hold(temp)  # for a later call may need more, and get another
-        places = table.row * self.stride + table.offset
-        packed = pack_table(sources, table.size, table.capacity, device.address(dest) + places)
-        (where,) = lane.send(packed)
+            source, sent = there, sent.after(1)
+        else:
+            sent = columns.send(lane, at, *rest)
+        temp, listed = lane.area("temp " + table.format, max(scratch, 1)), lane.area("streams", list_bytes(count))
+        lane.hold(temp, listed)  # for a later call may need more, and get another
+        launches.list_streams(device, lane, sent, source, area, listed)
         stream = int(getattr(lane.stream, "ptr", lane.stream))
+        where = device.address(listed)
         nvcomp.decompress(table.format, count, where, largest, total, device.address(temp), scratch, stream)
         self._watch(table, where)
-        told = table.where(table.checksum >= 0)
-        if len(told):
-            area = Area(device.address(dest), dest.nbytes)
-            starts = told.row * self.stride + told.offset
-            found = launches.checksums(device, lane, CONTENTS[table.format], starts, told.capacity, area)
-            self._doubts.append(lambda: told.row[found() != told.checksum])
+        if (table.checksum >= 0).any():
+            found = launches.checksums(device, lane, CONTENTS[table.format], sent.after(2), largest, area)
+            self._doubts.append(lambda: table.row[(table.checksum >= 0) & (found() != table.checksum)])
 
-    def _watch(self, table: Streams, where: int) -> None:
-        """Bring down what the table of nvCOMP's, at this address, says of each stream."""
+    def _watch(self, table: Streams, listed: int) -> None:
+        """Bring down what the list of nvCOMP's, at this address, says of each stream."""
         count, part = len(table), results(len(table))
-        host = self.device.pinned(8 * (table_length(count) - part.start))
-        self.device.copy_out(where + 8 * part.start, host, self.lane)
+        host = self.device.pinned(part.stop - part.start)
+        self.device.copy_out(listed + part.start, host, self.lane)
         self.lane.hold(host)
 
         def failed() -> Integers:
-            actual, statuses = unpack_results(host.view(np.uint64), count)
+            actual, statuses = unpack_results(host, count)
             rows: Integers = table.row[(statuses != 0) | (actual != table.capacity)]
             return rows
 
@@ -169,10 +175,9 @@ class GpuWave:
     def copy(self, pieces: Pieces, dest: Any) -> None:
         """Copy encoded bytes to offsets of `dest`."""
         if len(pieces):
-            source = self._encoded()
-            at = self.addresses[pieces.row] + (pieces.source - self.here.starts[pieces.row]) - source.address
             area = Area(self.device.address(dest), dest.nbytes)
-            launches.copy(self.device, self.lane, at, pieces.offset, pieces.size, source, area)
+            table = columns.send(self.lane, self._places(pieces.row, pieces.source), pieces.offset, pieces.size)
+            launches.copy(self.device, self.lane, table, int(pieces.size.max()), self._encoded(), area)
 
     def copy_to_chunks(self, pieces: Pieces, dest: Any) -> None:
         """Copy encoded bytes to offsets of the chunks that they belong to."""
@@ -188,19 +193,24 @@ class GpuWave:
     def put(self, rows: Integers, sent: Any, offsets: Integers, nbytes: int, dest: Any) -> None:
         """Copy what was sent to the places of these rows."""
         source, area = (Area(self.device.address(a), a.nbytes) for a in (sent, dest))
-        launches.copy(self.device, self.lane, offsets, rows * self.stride, 0 * rows + nbytes, source, area)
+        table = columns.send(self.lane, offsets, rows * self.stride, 0 * rows + nbytes)
+        launches.copy(self.device, self.lane, table, nbytes, source, area)
 
     def unfilter(self, blocks: Blocks, staging: Any, dest: Any) -> None:
         """Undo Blosc's filters."""
+        if not len(blocks):
+            return
         at = blocks.row * self.stride + blocks.offset
         areas = (Area(self.device.address(area), area.nbytes) for area in (staging, dest))
-        launches.unfilter(self.device, self.lane, at, at, blocks.size, blocks.typesize, blocks.filter, *areas)
+        table = columns.send(self.lane, at, at, blocks.size, blocks.typesize, blocks.filter)
+        launches.unfilter(self.device, self.lane, table, int(blocks.size.max()), *areas)
 
     def run(self, steps: list[Step], area: Any) -> Any:
         """Queue the steps on all chunks, which lie in `area`; the area where they lie in the end."""
         marks = 0
         if any(step.marks for step in steps):
-            (marks,) = self.lane.send(np.zeros(self.rows, np.uint32))
+            marks = self.device.address(self.lane.area("marks", 4 * self.rows))
+            self.device.clear(marks, 4 * self.rows, self.lane)
         for step in steps:
             dest = area if step.in_place else self.area()
             step.run(self.device, self.lane, self.rows, self._chunks(area), self._chunks(dest), marks)

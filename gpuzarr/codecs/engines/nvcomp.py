@@ -69,35 +69,23 @@ def status_name(status: int) -> str:
     return STATUS_NAMES.get(status, "no result" if status == -1 else f"status {status}")
 
 
-def pack_table(sources: Any, sizes: Any, capacities: Any, destinations: Any) -> np.ndarray[Any, np.dtype[np.uint64]]:
-    """The table that `decompress` takes, on the host: addresses and sizes of n streams in, room for the results.
-
-    uint64 rows of n: source addresses, source sizes, destination capacities, destination addresses, actual sizes
-    (out); then n int32 statuses (out), which start as -1 so that one that is never written is seen.
-    """
-    count = len(sizes)
-    table = np.zeros(table_length(count), np.uint64)
-    rows = table[: 5 * count].reshape(5, count)
-    rows[0], rows[1], rows[2], rows[3] = sources, sizes, capacities, destinations
-    table[5 * count :].view(np.int32)[:] = -1
-    return table
-
-
-def table_length(count: int) -> int:
-    """Length of the table of `count` streams, in numbers of 8 bytes."""
-    return 5 * count + (count + 1) // 2
+def list_bytes(count: int) -> int:
+    """Bytes of a list of `count` streams, which `list_streams` of the kernels makes: uint64 rows of `count`, source
+    addresses, source sizes, destination capacities, destination addresses, actual sizes (out); then as many int32
+    statuses (out), which start as -1 so that one that is never written is seen."""
+    return 44 * count
 
 
 def results(count: int) -> slice:
-    """Where actual sizes and statuses lie in the table, for a copy of just these back to the host."""
-    return slice(4 * count, table_length(count))
+    """Which bytes of a list are actual sizes and statuses, for a copy of just these back to the host."""
+    return slice(32 * count, list_bytes(count))
 
 
 def unpack_results(
-    found: np.ndarray[Any, np.dtype[np.uint64]], count: int
+    found: np.ndarray[Any, np.dtype[np.uint8]], count: int
 ) -> tuple[np.ndarray[Any, np.dtype[np.int64]], np.ndarray[Any, np.dtype[np.int32]]]:
-    """Actual sizes and statuses, out of the `results` part of a table."""
-    return found[:count].astype(np.int64), found[count:].view(np.int32)[:count]
+    """Actual sizes and statuses, out of the `results` of a list."""
+    return found[: 8 * count].view(np.int64), found[8 * count :].view(np.int32)
 
 
 class Nvcomp:
@@ -173,7 +161,7 @@ class Nvcomp:
         self,
         format: str,
         count: int,
-        table: int,
+        listed: int,
         largest: int,
         total: int,
         temp: int,
@@ -182,12 +170,12 @@ class Nvcomp:
     ) -> None:
         """Decode `count` streams, asynchronously on `stream`.
 
-        `table` is the device address of a table of `pack_table`. `largest` and `total` are what `temp_size` was
-        asked with. Raises GpuError where the call is refused; what became of each stream is in the table afterwards.
+        `listed` is the device address of their list (`list_bytes`). `largest` and `total` are what `temp_size` was
+        asked with. Raises GpuError where the call is refused; what became of each stream is in the list afterwards.
         """
         if not count:  # an error to nvCOMP
             return
-        row = [table + 8 * count * i for i in range(6)]
+        row = [listed + 8 * count * i for i in range(6)]
         self._call(
             f"nvcompBatched{FORMATS[format]}DecompressAsync", None,
             row[0], row[1], row[2], row[4], count, temp, temp_bytes, row[3], _Options(), row[5], stream,

@@ -64,20 +64,20 @@ class EmulatedNvcomp:
         self,
         format: str,
         count: int,
-        table: int,
+        listed: int,
         largest: int,
         total: int,
         temp: int,
         temp_bytes: int,
         stream: int,
     ) -> None:
-        """Decode `count` streams; `table` is the address of a table of `nvcomp.pack_table`."""
+        """Decode `count` streams; `listed` is the address of their list (`nvcomp.list_bytes`)."""
         if count:
-            self._queue(stream, lambda: self._decompress(format, count, table, largest, total, temp_bytes))
+            self._queue(stream, lambda: self._decompress(format, count, listed, largest, total, temp_bytes))
 
-    def _decompress(self, format: str, count: int, table: int, largest: int, total: int, temp_bytes: int) -> None:
-        columns = np.frombuffer(memory_at(table, 40 * count, writable=True), np.uint64).reshape(5, count)
-        statuses = np.frombuffer(memory_at(table + 40 * count, 4 * count, writable=True), np.int32)
+    def _decompress(self, format: str, count: int, listed: int, largest: int, total: int, temp_bytes: int) -> None:
+        columns = np.frombuffer(memory_at(listed, 40 * count, writable=True), np.uint64).reshape(5, count)
+        statuses = np.frombuffer(memory_at(listed + 40 * count, 4 * count, writable=True), np.int32)
         self._check(format, columns, largest, total, temp_bytes)
         decode = _DECODERS[format]
         for i, (source, size, capacity, destination) in enumerate(columns[:4].T.tolist()):

@@ -203,7 +203,8 @@ def _lengths(encoded: Octets, blocks: _Blocks, headers: _Headers, at: Integers, 
         place[walking] = here + 4 + size
     if not found:
         found.append((np.zeros(0, np.int64),) * 5)
-    block, source, encoded_size, offset, room = (np.concatenate(column) for column in zip(*found, strict=True))
+    order = np.argsort(np.concatenate([columns[0] for columns in found]), kind="stable")  # as they lie in memory
+    block, source, encoded_size, offset, room = (np.concatenate(c)[order] for c in zip(*found, strict=True))
     return _Parts(block, source, encoded_size, offset, room, before, place)
 
 
