@@ -16,8 +16,8 @@ import pytest
 import gpuzarr
 from gpuzarr import devices
 from gpuzarr.devices import EmulatedDevice
-from gpuzarr.devices.contract import Lane
 from gpuzarr.devices.columns import send
+from gpuzarr.devices.contract import Lane
 from gpuzarr.devices.gpu import GpuLane
 from gpuzarr.devices.launches import Area, copy
 from gpuzarr.errors import GpuContextLostError
