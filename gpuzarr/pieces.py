@@ -33,8 +33,8 @@ Integers = np.ndarray[Any, np.dtype[np.int64]]
 class Cut(NamedTuple):
     """The bytes of each row's chunk that hold its part; one entry a row."""
 
-    starts: Integers  # offset in the chunk, bytes
-    sizes: Integers  # bytes
+    starts: list[int]  # offset in the chunk, bytes
+    sizes: list[int]  # bytes
     shapes: list[Any]  # of the part as a strided view of those bytes; None where it is a list of points
     strides: list[Any]  # bytes; for points, element numbers in those bytes
     alike: bool  # in size, shape and strides
@@ -50,7 +50,7 @@ def cut(wave: Wave, spec: ChunkSpec, most: int) -> Cut | None:
     parts = _of_rows(wave, spec, steps) if spans is None else _of_spans(spans, spec, steps)
     if parts is None:
         return None
-    total = sum(parts.sizes.tolist())
+    total = sum(parts.sizes)
     return parts if total <= most and worth_cutting(total // wave.count, nbytes) else None
 
 
@@ -69,15 +69,14 @@ def _of_spans(spans: np.ndarray[Any, Any], spec: ChunkSpec, steps: list[int]) ->
     sizes = ((counts - 1) * strides).sum(axis=0) + spec.dtype.itemsize
     alike = bool((counts == counts[:, :1]).all() and (strides == strides[:, :1]).all())
     shapes, taken = (list(zip(*columns.tolist(), strict=True)) for columns in (counts, strides))
-    return Cut((first * each).sum(axis=0), sizes, shapes, taken, alike)
+    return Cut((first * each).sum(axis=0).tolist(), sizes.tolist(), shapes, taken, alike)
 
 
 def _of_rows(wave: Wave, spec: ChunkSpec, steps: list[int]) -> Cut | None:
     rows = [_extent(index, spec.dtype.itemsize, steps) for index in wave.in_chunk]
     if any(row is None for row in rows):
         return None
-    starts, sizes, shapes, strides = zip(*rows, strict=True)
-    return Cut(np.array(starts, np.int64), np.array(sizes, np.int64), [*shapes], [*strides], False)
+    return Cut(*map(list, zip(*rows, strict=True)), False)  # type: ignore[arg-type]
 
 
 def _extent(index: tuple[Index, ...], item: int, steps: list[int]) -> tuple[int, int, Any, Any] | None:
@@ -102,18 +101,18 @@ def _extent(index: tuple[Index, ...], item: int, steps: list[int]) -> tuple[int,
 def fetch(store: Store, keys: list[str], parts: Cut, nbytes: int, lane: Lane) -> Encoded:
     """The bytes of a cut, one object a row, each of `nbytes` bytes in all. Raises CorruptChunkError where an object
     has another size."""
-    ends = np.cumsum(parts.sizes)
-    room, base = lane.room(int(ends[-1]))
-    view, places = byte_view(room), ends - parts.sizes
-    outs = [view[a:b] for a, b in zip(places.tolist(), ends.tolist(), strict=True)]
-    sizes = store.read_parts(keys, parts.starts.tolist(), outs, checked=True)
-    if sizes.count(nbytes) == len(sizes):
-        return Packed(places, parts.sizes, room, base)
+    ends = [*accumulate(parts.sizes)]
+    room, base = lane.room(ends[-1])
+    view, places = byte_view(room), [0, *ends[:-1]]
+    outs = [view[a:b] for a, b in zip(places, ends, strict=True)]
+    sizes = store.read_parts(keys, parts.starts, outs, checked=True)
+    if sizes.count(nbytes) == len(sizes) > 1:
+        return Packed(np.array(places), np.array(parts.sizes), room, base)
     for key, size in zip(keys, sizes, strict=True):
         if size is not None and size != nbytes:
             raise CorruptChunkError("wrong size", key=key, codec="bytes", expected=nbytes, got=size)
-    sources = [None if size is None else base + at for size, at in zip(sizes, places.tolist(), strict=True)]
-    return Encoded(sources, parts.sizes.tolist(), room, base)
+    sources = [None if size is None else base + at for size, at in zip(sizes, places, strict=True)]
+    return Encoded(sources, parts.sizes, room, base)
 
 
 def deliver(chain: CodecChain, wave: Wave, encoded: Encoded, dest: np.ndarray[Any, Any], lane: Lane) -> bool:
@@ -125,12 +124,13 @@ def deliver(chain: CodecChain, wave: Wave, encoded: Encoded, dest: np.ndarray[An
     if parts is None:
         return False
     offsets, sizes = np.array(encoded.sources, np.int64) - encoded.base, np.array(encoded.sizes, np.int64)
-    spans = parts.starts, parts.starts + parts.sizes
+    starts, taken = np.array(parts.starts, np.int64), np.array(parts.sizes, np.int64)
+    spans = starts, starts + taken
     decoded = chain.decode_parts(encoded.room, encoded.base, offsets, sizes, spans, lane.scratch)
     if decoded is None:
         return False
     scratch, base, places = decoded
-    place(Packed(places, parts.sizes, scratch, base), parts, wave, chain.spec, dest, None)
+    place(Packed(places, taken, scratch, base), parts, wave, chain.spec, dest, None)
     return True
 
 
@@ -148,7 +148,7 @@ def place(encoded: Encoded, parts: Cut, wave: Wave, spec: ChunkSpec, dest: np.nd
                 put(taken, block._replace(in_chunk=every), dest)
             return
     for source, size, shape, strides, in_dest in zip(
-        encoded.sources, parts.sizes.tolist(), parts.shapes, parts.strides, wave.in_dest, strict=True
+        encoded.sources, parts.sizes, parts.shapes, parts.strides, wave.in_dest, strict=True
     ):
         if source is None:
             dest[in_dest] = fill

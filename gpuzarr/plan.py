@@ -148,10 +148,10 @@ class BoxPlan:
 
     def __init__(self, axes: Sequence[AxisParts]) -> None:
         # NumPy moves array-indexed axes about unless there is at most one of them, or all are arrays.
-        if sum(a.fancy for a in axes) > 1:
+        if [a.fancy for a in axes].count(True) > 1:
             axes = [a.opened(i, len(axes)) for i, a in enumerate(axes)]
         self.axes = tuple(axes)
-        self.counts = tuple(len(a.chunk) for a in axes)
+        self.counts = tuple([len(a.chunk) for a in axes])
         self.size = prod(self.counts)
 
     def wave(self, rows: Rows) -> Wave:
@@ -160,9 +160,15 @@ class BoxPlan:
             # Not (), which gives a scalar where NumPy should give a view.
             return Wave(1, [()], [(Ellipsis,)], [(Ellipsis,)], [True], [True])
         if self.size == 1:
-            one = [(a.chunk[0], a.in_chunk[0], a.in_dest[0], a.full[0], a.covers[0]) for a in self.axes]
-            coords, in_chunk, in_dest, fulls, covereds = zip(*one, strict=True)
-            return Wave(1, [coords], [in_chunk], [in_dest], [all(fulls)], [all(covereds)])
+            axes = self.axes
+            return Wave(
+                1,
+                [tuple([a.chunk[0] for a in axes])],
+                [tuple([a.in_chunk[0] for a in axes])],
+                [tuple([a.in_dest[0] for a in axes])],
+                [all([a.full[0] for a in axes])],
+                [all([a.covers[0] for a in axes])],
+            )
         rows = np.asarray(rows)
         return BoxWave(self.axes, rows, self._picks(rows))
 

@@ -22,7 +22,7 @@ import math
 import operator
 from dataclasses import dataclass
 from types import EllipsisType
-from typing import Any, Protocol, TypeAlias
+from typing import Any, NamedTuple, Protocol, TypeAlias
 
 import numpy as np
 
@@ -70,8 +70,7 @@ Shape: TypeAlias = tuple[int, ...]
 _FORWARDS, _BACKWARDS = slice(None), slice(None, None, -1)
 
 
-@dataclass(frozen=True, slots=True)
-class Box:
+class Box(NamedTuple):  # which costs a small read a third of what a frozen dataclass would
     """Every combination of one entry an axis of the array.
 
     `flips[i]`: the result runs backwards along axis i (only where the entry is a

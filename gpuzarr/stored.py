@@ -26,7 +26,8 @@ AHEAD_BYTES = 128 << 20  # decoded bytes of waves beyond the device's own lanes,
 GUESSED_ITEM = 32  # bytes of an element of variable length, for sizing waves
 MOST_ROWS = 1 << 16  # of a wave: each costs some hundred bytes of keys and tables, however small its chunk
 LEAST_SPARED = 16 << 10  # bytes of an uncompressed chunk that a part of it must spare
-LEAST_ALONE = 128 << 10  # bytes that are read as quickly as a part of a single chunk is cut out
+LEAST_ALONE = 96 << 10  # bytes that are read as quickly as a part of a single chunk is cut out
+LEAST_DECODED = 1 << 20  # bytes that are decoded as quickly as a few blocks of a single chunk are found
 LEAST_BLOCKS = 256 << 10  # bytes of a compressed chunk; smaller ones are mostly a single block
 
 
@@ -123,9 +124,10 @@ class StoredArray:
 
         A lane more must have about a millisecond of decoding to be worth waking, unless it will mostly wait.
         """
-        cuts = self.cuts or self.cuts_blocks
         if parts <= 1:  # as is the most frequent read
-            return Pace(1, 1, cuts and worth_cutting(LEAST_ALONE, self.part_bytes))
+            least = LEAST_ALONE if self.cuts else LEAST_DECODED if self.cuts_blocks else self.part_bytes
+            return Pace(1, 1, worth_cutting(least, self.part_bytes))
+        cuts = self.cuts or self.cuts_blocks
         lanes, each, device = self.device.lanes, self.part_bytes, self.device
         if cuts and isinstance(selection, Box) and selection.reach is not None:
             part = selection.reach * self.chain.spec.dtype.itemsize // parts

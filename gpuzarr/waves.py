@@ -156,7 +156,7 @@ class BoxWave(Wave):
         return Block(row, None if prod(counts) == 1 else counts, in_chunk, tuple(in_dest))
 
 
-@dataclass(frozen=True)
+@dataclass(eq=False)
 class AxisParts:
     """The chunks that a selection touches along one axis, ascending; parallel lists."""
 

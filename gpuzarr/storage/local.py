@@ -146,8 +146,7 @@ class LocalStore(WritableDirectory):
     def read_into(
         self, keys: Sequence[str], room: Buffer, stride: int, *, checked: bool = False, packed: bool = False
     ) -> builtins.list[int | None]:
-        # The hot path of small chunks: open, readv and close are all that is done for a key. The root is opened
-        # once a call, not once a store, as it may be renamed or made anew at any time.
+        # The hot path of small chunks: open, readv and close are all that is done for a key.
         view = byte_view(room)
         if stride < 1 or (len(view) < stride * len(keys) and not packed):
             raise ValueError(f"room for {len(view)} bytes, {len(keys)} x {stride} are needed")
@@ -156,9 +155,10 @@ class LocalStore(WritableDirectory):
         if not checked:
             for key in keys:
                 validate_key(key)
-        root = self._open_root()
-        if root is None:
+        folder = self._folder(len(keys))
+        if folder is None:
             return [None] * len(keys)
+        prefix, root = folder
         open_, readv, close = os.open, os.readv, os.close
         sizes: list[int | None] = []
         append = sizes.append
@@ -169,7 +169,7 @@ class LocalStore(WritableDirectory):
                 size: int | None
                 place = view[start : start + stride]
                 try:
-                    descriptor = open_(key, _READ, dir_fd=root)
+                    descriptor = open_(prefix + key, _READ, dir_fd=root)
                     try:
                         size = readv(descriptor, (place, beyond))
                         if not 0 < size <= len(place):
@@ -185,7 +185,8 @@ class LocalStore(WritableDirectory):
                 elif size is not None and size <= len(place):
                     start += size
         finally:
-            close(root)
+            if root is not None:
+                close(root)
         return sizes
 
     def read_parts(
@@ -194,14 +195,15 @@ class LocalStore(WritableDirectory):
         if not checked:
             for key in keys:
                 validate_key(key)
-        root = self._open_root()
-        if root is None:
+        folder = self._folder(len(keys))
+        if folder is None:
             return [None] * len(keys)
+        prefix, root = folder
         sizes: list[int | None] = []
         try:
             for key, start, out in zip(keys, starts, outs, strict=True):
                 try:
-                    descriptor = os.open(key, _READ, dir_fd=root)
+                    descriptor = os.open(prefix + key, _READ, dir_fd=root)
                     try:
                         size = self._state(descriptor, key).st_size
                         if size >= start + len(out):
@@ -214,7 +216,8 @@ class LocalStore(WritableDirectory):
                 else:
                     sizes.append(size)
         finally:
-            os.close(root)
+            if root is not None:
+                os.close(root)
         return sizes
 
     def get_ranges(
@@ -295,9 +298,13 @@ class LocalStore(WritableDirectory):
             self._raise_unless_absent(key, error)
             return None
 
-    def _open_root(self) -> int | None:
+    def _folder(self, keys: int) -> tuple[str, int | None] | None:
+        """What goes before each of several keys, and the open directory that they then lie in; None where there is no
+        root. The root is opened once a call, not once a store, as it may be renamed or made anew at any time."""
+        if keys == 1:
+            return f"{self._root}/", None  # one open less
         try:
-            return os.open(self._root, _ROOT)
+            return "", os.open(self._root, _ROOT)
         except OSError as error:
             self._raise_unless_absent("", error)
             return None

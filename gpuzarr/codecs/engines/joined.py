@@ -18,7 +18,7 @@ from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 
-from gpuzarr.codecs.engines.blosc_header import BLOSCLZ_LIMIT, HEADER_SIZE, check_header, is_stored, splits
+from gpuzarr.codecs.engines.blosc_header import BLOSCLZ_LIMIT, HEADER_SIZE, MAX_SIZE, check_header, is_stored, splits
 from gpuzarr.devices.cpu import APRON
 from gpuzarr.errors import GpuzarrError
 
@@ -56,7 +56,8 @@ def blosc_container(
 ) -> Container | None:
     """One container of the blocks of all containers which lie in `room` and hold `nbytes` bytes each. With `spans`,
     only of those blocks of each that have some of its decoded bytes from spans[0] to spans[1]."""
-    if int(sizes.min()) < HEADER_SIZE or int(sizes.max()) > BLOSCLZ_LIMIT:
+    stop = int((offsets + sizes).max())
+    if int(sizes.min()) < HEADER_SIZE or stop > MAX_SIZE - APRON:
         return None
     words = _words(room)
     header = words[offsets[:, None] + _HEADER_WORDS]  # four words: bytes of flags, nbytes, blocksize, cbytes
@@ -69,7 +70,8 @@ def blosc_container(
     except GpuzarrError:
         return None
     blocksize = int(header[0, 2])
-    if is_stored(flags) or nbytes % blocksize:
+    longest = MAX_SIZE if flags >> 5 else BLOSCLZ_LIMIT  # of which `check_streams` would have to look at each stream
+    if is_stored(flags) or nbytes % blocksize or int(sizes.max()) > longest:
         return None
     blocks = nbytes // blocksize
     if int(sizes.min()) < HEADER_SIZE + 4 * blocks:
@@ -84,7 +86,7 @@ def blosc_container(
     too_long = HEADER_SIZE + 4 * table.size > APRON
     if too_long or not _inside(words, table, base, ends, splits(flags, first[3], blocksize)):
         return None
-    return Container(first[:4], blocksize, table, int((offsets + sizes).max()))
+    return Container(first[:4], blocksize, table, stop)
 
 
 def _inside(words: Any, table: Integers, base: Integers, ends: Integers, streams: int) -> bool:
