@@ -6,7 +6,6 @@ No chunk is cut in two: what writes one band need not read what another one wrot
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
 from itertools import pairwise
 
 from gpuzarr.grid import RectilinearGrid, RegularGrid, RunsAxis, UniformAxis
@@ -44,7 +43,7 @@ def _part(box: Box, axis: int, low: int, high: int) -> Box:
     entry = box.axes[axis]
     assert isinstance(entry, Span)
     part = Span(entry.start + low * entry.step, high - low, entry.step)
-    return replace(box, axes=(*box.axes[:axis], part, *box.axes[axis + 1 :]))
+    return box._replace(axes=(*box.axes[:axis], part, *box.axes[axis + 1 :]))
 
 
 def _cuts(span: Span, axis: UniformAxis | RunsAxis, most: int) -> list[int]:

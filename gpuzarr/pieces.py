@@ -73,10 +73,13 @@ def _of_spans(spans: np.ndarray[Any, Any], spec: ChunkSpec, steps: list[int]) ->
 
 
 def _of_rows(wave: Wave, spec: ChunkSpec, steps: list[int]) -> Cut | None:
-    rows = [_extent(index, spec.dtype.itemsize, steps) for index in wave.in_chunk]
-    if any(row is None for row in rows):
-        return None
-    return Cut(*map(list, zip(*rows, strict=True)), False)  # type: ignore[arg-type]
+    rows = []
+    for index in wave.in_chunk:
+        if (row := _extent(index, spec.dtype.itemsize, steps)) is None:
+            return None
+        rows.append(row)
+    starts, sizes, shapes, strides = zip(*rows, strict=True)
+    return Cut([*starts], [*sizes], [*shapes], [*strides], False)
 
 
 def _extent(index: tuple[Index, ...], item: int, steps: list[int]) -> tuple[int, int, Any, Any] | None:

@@ -45,8 +45,7 @@ def deliver(
     lands_here = dest.dtype == dtype
     decode, decode_at = chain.decode, chain.decode_addresses
     room, base, array = encoded.room, encoded.base, np.ndarray
-    if through and any(source is not None for source in encoded.sources):  # an absent chunk may be of any size
-        scratch, scratch_at = lane.scratch(shape, dtype)
+    scratch, scratch_at = None, 0  # taken when it is needed, since an absent chunk may be of any size
     i = -1
     try:
         for source, size, in_chunk, in_dest, full in zip(
@@ -65,6 +64,8 @@ def deliver(
                 if full and lands_here and (target := dest[in_dest]).flags.c_contiguous:
                     decode_at(source, size, target.__array_interface__["data"][0])
                     continue
+                if scratch is None:
+                    scratch, scratch_at = lane.scratch(shape, dtype)
                 decode_at(source, size, scratch_at)
                 chunk = scratch
             elif plain and in_room and size == nbytes:

@@ -166,14 +166,16 @@ class BoxPlan:
                 [tuple([a.chunk[0] for a in axes])],
                 [tuple([a.in_chunk[0] for a in axes])],
                 [tuple([a.in_dest[0] for a in axes])],
-                [all([a.full[0] for a in axes])],
-                [all([a.covers[0] for a in axes])],
+                [False not in [a.full[0] for a in axes]],
+                [False not in [a.covers[0] for a in axes]],
             )
         rows = np.asarray(rows)
         return BoxWave(self.axes, rows, self._picks(rows))
 
     def coords(self) -> list[np.ndarray[Any, Any]]:
         """Places in the grid of all rows: one int64 array an axis."""
+        if self.size == 1:
+            return [np.array(a.chunk) for a in self.axes]
         picks = self._picks(range(self.size))
         return [np.asarray(a.chunk)[p] for a, p in zip(self.axes, picks, strict=True)]
 
@@ -217,10 +219,12 @@ class SplitPlan:
     @cached_property
     def largest(self) -> int:
         """The most rows that one shard has."""
-        return prod(max((b - a for _, a, b in g), default=0) for g in self._groups)
+        return self.rows if self.size == 1 else prod(max((b - a for _, a, b in g), default=0) for g in self._groups)
 
     def shard(self, number: int) -> tuple[tuple[int, ...], BoxPlan]:
         """The shard's place in the shard grid, and the plan of its rows."""
+        if self.size == 1:
+            return tuple([groups[0][0] for groups in self._groups]), self._plan
         coords, axes = [], []
         for parts, groups in zip(reversed(self._plan.axes), reversed(self._groups), strict=True):
             number, pick = divmod(number, len(groups))

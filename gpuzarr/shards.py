@@ -42,7 +42,7 @@ def inner_counts(stored: StoredArray, coords: tuple[int, ...]) -> tuple[int, ...
     sharding = stored.sharding
     assert sharding is not None
     shape = stored.grid.chunk_shape(coords)
-    return tuple(s // c for s, c in zip(shape, sharding.chunk_shape, strict=True))
+    return tuple([s // c for s, c in zip(shape, sharding.chunk_shape, strict=True)])
 
 
 def linear(stored: StoredArray, coords: tuple[int, ...], places: list[np.ndarray[Any, Any]]) -> np.ndarray[Any, Any]:

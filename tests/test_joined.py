@@ -12,6 +12,7 @@ from gpuzarr.codecs import BloscCodec, BytesCodec, Crc32cCodec, ZstdCodec
 from gpuzarr.codecs.chain import CodecChain
 from gpuzarr.codecs.contract import ChunkSpec
 from gpuzarr.codecs.engines import native
+from gpuzarr.codecs.engines.blosc_header import BLOSCLZ_LIMIT
 from gpuzarr.codecs.engines.joined import blosc_container, zstd_frames
 from gpuzarr.devices.cpu import HostLane
 from gpuzarr.dtypes import parse_dtype
@@ -132,27 +133,47 @@ def test_parts_are_those_of_the_whole(codecs: tuple[Any, ...]) -> None:
 
 
 def test_small_parts_decode_few_blocks(tmp_path: Any) -> None:
-    data = chunks_of(512, 512, seed=6)
+    data = chunks_of(4096, 512, seed=6)
     compressors = BloscCodec(cname="lz4", shuffle="shuffle", blocksize=4096)
-    z = gpuzarr.create_array(tmp_path, shape=data.shape, chunks=(256, 512), dtype="f4", compressors=compressors)
+    z = gpuzarr.create_array(tmp_path, shape=data.shape, chunks=(2048, 512), dtype="f4", compressors=compressors)
     z[...] = data
-    decoded = []
+    decoded = watched(z)
+    for key in (np.s_[30:47], np.s_[2047:2050, 9:20], np.s_[100, 7], np.s_[::-1, 3], np.s_[:, 100:130:4]):
+        np.testing.assert_array_equal(z[key], data[key])
+    block = int.from_bytes((tmp_path / "c/0/0").read_bytes()[8:12], "little")
+    assert block * 4 <= 2048 * 2048  # bytes of a chunk
+    rows = range(30 * 2048 // block, (47 * 2048 - 1) // block + 1)
+    assert decoded == [len(rows) * block, block, block, block]  # the other two go through nearly all of a chunk
+
+
+@pytest.mark.parametrize(("cname", "found"), [("lz4", 1), ("blosclz", 0)])
+def test_of_a_long_container_parts_are_decoded_unless_its_streams_must_be_looked_at(
+    tmp_path: Any, cname: Any, found: int
+) -> None:
+    data = np.random.default_rng(2).integers(0, 1 << 20, (2400, 2000), dtype=np.int32)
+    compressors = BloscCodec(cname=cname, shuffle="shuffle")
+    z = gpuzarr.create_array(tmp_path, shape=data.shape, chunks=data.shape, dtype="i4", compressors=compressors)
+    z[...] = data
+    assert (tmp_path / "c/0/0").stat().st_size > BLOSCLZ_LIMIT
+    decoded = watched(z)
+    np.testing.assert_array_equal(z[1200:1203, 5:9], data[1200:1203, 5:9])
+    assert [0 < n < data.nbytes // 4 for n in decoded] == [bool(found)]
+
+
+def watched(z: Any) -> list[int]:
+    """The bytes that each later attempt to decode parts of `z` will decode: a list that grows."""
+    decoded: list[int] = []
     chain = z._stored.chain
     whole = chain.decode_parts
     assert whole is not None
 
-    def watched(*arguments: Any) -> Any:
+    def decode(*arguments: Any) -> Any:
         found = whole(*arguments)
         decoded.append(0 if found is None else found[0].size)
         return found
 
-    chain.decode_parts = watched
-    for key in (np.s_[30:47], np.s_[255:258, 9:20], np.s_[100, 7], np.s_[::-1, 3], np.s_[:, 100:130:4]):
-        np.testing.assert_array_equal(z[key], data[key])
-    block = int.from_bytes((tmp_path / "c/0/0").read_bytes()[8:12], "little")
-    assert block * 4 <= 256 * 2048  # bytes of a chunk
-    rows = range(30 * 2048 // block, (47 * 2048 - 1) // block + 1)
-    assert decoded == [len(rows) * block, 2 * block, block]  # the other two go through nearly all of a chunk
+    chain.decode_parts = decode
+    return decoded
 
 
 def test_a_frame_that_reaches_into_the_next_chunk_is_left_alone() -> None:
