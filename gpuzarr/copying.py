@@ -20,6 +20,7 @@ from gpuzarr.making import making_node
 from gpuzarr.nodes import join, normalize_path
 from gpuzarr.opening import place_of
 from gpuzarr.storage.contract import Store
+from gpuzarr.transfer import Cargo, carry, chunk_cargo
 
 Report = tuple[int, int, int]
 IF_EXISTS = ("raise", "replace", "skip", "skip_initialized")
@@ -161,14 +162,10 @@ def _same_format(source: Array, dest: Group) -> bool:
 def _copy_objects(source: Array, dest: Group, name: str, attributes: dict[str, Any]) -> None:
     """The stored chunks as they are."""
     path = join(dest.path, normalize_path(name))
-    prefix = f"{source.path}/" if source.path else ""
     metadata = source.metadata.with_attributes(attributes)
     with making_node(dest.store, path, metadata, overwrite=True) as (place, inside):
-        for key in list(source.chunk_store.list(source.path)):
-            if source.metadata.key_encoding.coords(key[len(prefix) :], source.metadata.grid.counts) is not None:
-                data = source.chunk_store.get(key)
-                if data is not None:
-                    place.set(join(inside, key[len(prefix) :]), data)
+        cargo = chunk_cargo(source.chunk_store, source.path, {source.path: source.metadata})
+        carry(source.chunk_store, place, (each._replace(target=join(inside, each.target)) for each in cargo))
 
 
 def _copy_values(
@@ -217,38 +214,30 @@ def copy_store(
         raise ValueError("cannot copy a store onto itself")
     wanted = _matcher(excludes, includes, flags)
     start = len(old_path) + 1 if old_path else 0
-    keys = [key for key in sorted(old.list(old_path)) if wanted(key[start:])]
-    if if_exists == "raise" and not dry_run:
-        for key in keys:
-            if new.exists(join(new_path, key[start:])):
-                raise ContainsNodeError(f"key {join(new_path, key[start:])!r} is in {new} already (see if_exists)")
+    cargo = [
+        Cargo(key, join(new_path, key[start:]), size)
+        for key, size in sorted(old.list_sizes(old_path))
+        if wanted(key[start:])
+    ]
+    there = {each.target for each in cargo if new.exists(each.target)} if if_exists != "replace" else set()
+    if there and if_exists == "raise" and not dry_run:
+        raise ContainsNodeError(f"key {min(there)!r} is in {new} already (see if_exists)")
+    if if_exists == "raise":
+        there = set()
     with _logger(log) as write:
-        return _copy_keys(old, new, [(key, join(new_path, key[start:])) for key in keys], if_exists, dry_run, write)
+        return _copy_keys(old, new, cargo, there, dry_run, write)
 
 
 def _copy_keys(
-    old: Store,
-    new: Store,
-    pairs: list[tuple[str, str]],
-    if_exists: str,
-    dry_run: bool,
-    write: Callable[[str], object],
+    old: Store, new: Store, cargo: list[Cargo], skipped: set[str], dry_run: bool, write: Callable[[str], object]
 ) -> Report:
-    copied = skipped = nbytes = 0
-    for key, target in pairs:
-        if if_exists == "skip" and new.exists(target):
-            skipped += 1
-            write(f"skip {key}")
-            continue
-        write(f"copy {key}")
-        copied += 1
-        data = None if dry_run else old.get(key)
-        if data is not None:
-            new.set(target, data)
-            nbytes += memoryview(data).nbytes
+    for each in cargo:
+        write(f"{'skip' if each.target in skipped else 'copy'} {each.key}")
+    chosen = [each for each in cargo if each.target not in skipped]
+    _, nbytes = (0, 0) if dry_run else carry(old, new, chosen)
     verb = "dry run: " if dry_run else "all done: "
-    write(f"{verb}{copied:,} copied, {skipped:,} skipped, {nbytes:,} bytes copied")
-    return copied, skipped, nbytes
+    write(f"{verb}{len(chosen):,} copied, {len(skipped):,} skipped, {nbytes:,} bytes copied")
+    return len(chosen), len(skipped), nbytes
 
 
 def _matcher(excludes: Any, includes: Any, flags: int) -> Callable[[str], bool]:

@@ -12,7 +12,7 @@ are bold only while it is printed to a terminal.
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Literal, TypeAlias
 
@@ -42,7 +42,7 @@ class Tree:
 class _Branch:
     """A node while it is sorted into its place; a path whose parents nobody named still hangs somewhere."""
 
-    text: str = ""
+    path: str = ""
     children: dict[str, _Branch] = field(default_factory=dict)
 
 
@@ -61,40 +61,39 @@ def tree_text(
     `max_nodes` are taken, and a first line says so. `expand` is for callers of
     zarr-python 2, where it opened a widget; the drawing is always open.
     """
-    root = _Branch()
+    texts: dict[str, str] = {}
     note = ""
-    taken = 0
     for path, kind, shape, dtype in nodes:
         parts = [part for part in path.split("/") if part]
-        if not parts:  # the drawn group itself
+        if not parts or (level is not None and len(parts) > level + 1):  # the drawn group itself, or too deep
             continue
-        if level is not None and len(parts) > level + 1:
-            continue
-        if taken == max_nodes:
+        if len(texts) == max_nodes:
             note = f"Truncated at max_nodes={max_nodes}, some nodes and their children may be missing\n"
             break
-        taken += 1
-        branch = root
-        for part in parts:
-            branch = branch.children.setdefault(part, _Branch())
-        branch.text = f" {shape} {dtype}" if kind == "array" else ""
-    return Tree((("", _printable(name), ""), *_draw(root)), note, plain)
+        texts["/".join(parts)] = f" {shape} {dtype}" if kind == "array" else ""
+    drawn = tuple((branch, shown, texts.get(path, "")) for branch, shown, path in branches(texts))
+    return Tree((("", _printable(name), ""), *drawn), note, plain)
 
 
-def _draw(root: _Branch) -> list[tuple[str, str, str]]:
+def branches(paths: Iterable[str]) -> Iterator[tuple[str, str, str]]:
+    """What stands before each of these paths in a drawing, its name, and the path; by name, parents first."""
+    root = _Branch()
+    for path in paths:
+        branch, here = root, ""
+        for part in path.split("/"):
+            here = f"{here}/{part}" if here else part
+            branch = branch.children.setdefault(part, _Branch(here))
     # A stack and no recursion: a store may be nested deeper than Python's call stack.
-    rows = []
     waiting = [("", iter(_ordered(root)))]
     while waiting:
         prefix, members = waiting[-1]
         for name, branch, last in members:
-            rows.append((prefix + ("└── " if last else "├── "), _printable(name), branch.text))
+            yield prefix + ("└── " if last else "├── "), _printable(name), branch.path
             if branch.children:
                 waiting.append((prefix + ("    " if last else "│   "), iter(_ordered(branch))))
                 break
         else:
             waiting.pop()
-    return rows
 
 
 def _ordered(branch: _Branch) -> list[tuple[str, _Branch, bool]]:

@@ -15,12 +15,12 @@ import sys
 from collections.abc import Sequence
 
 from gpuzarr._version import __version__
-from gpuzarr.cli import demo, doctor, fsck, info, recover, tree, verify
+from gpuzarr.cli import completion, copy, demo, doctor, fsck, info, recover, tree, verify
 from gpuzarr.cli.arguments import EXIT_STATUS
 from gpuzarr.cli.printing import printable
 from gpuzarr.errors import GpuzarrError
 
-COMMANDS = (demo, doctor, info, tree, verify, fsck, recover)
+COMMANDS = (info, tree, verify, copy, fsck, recover, doctor, demo, completion)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

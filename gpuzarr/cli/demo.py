@@ -15,7 +15,7 @@ import numpy as np
 
 import gpuzarr
 from gpuzarr.cli.arguments import Commands, add_command, positive
-from gpuzarr.cli.printing import print_json
+from gpuzarr.cli.printing import Column, Row, print_json, print_styled, print_table
 from gpuzarr.cli.progress import progress
 from gpuzarr.devices import get_device
 
@@ -54,6 +54,10 @@ class Result:
     equal: bool
 
 
+COLUMNS = (
+    *(Column(name) for name in ("format", "codec", "layout")),
+    *(Column(name, right=True) for name in ("ratio", "write GB/s", "read GB/s", "slices ms", "equal")),
+)
 CODECS = ("none", "zstd", "blosc-lz4", "gzip")
 CASES = [Case(f, codec, sharded) for f, sharded in ((2, False), (3, False), (3, True)) for codec in CODECS]
 
@@ -178,20 +182,13 @@ def _directory(path: str | None) -> Iterator[Path]:
 
 
 def _print(results: list[Result], data: np.ndarray[Any, Any], device: str, path: str | None) -> None:
-    from rich.console import Console
-    from rich.table import Table
-
-    title = f"{data.nbytes / 2**20:.0f} MiB of float32, {data.shape}, on {device}"
-    table = Table(title=title, title_justify="left", box=None)
-    for name in ("format", "codec", "layout"):
-        table.add_column(name, no_wrap=True, min_width=7)
-    for name in ("ratio", "write GB/s", "read GB/s", "slices ms", "equal"):
-        table.add_column(name, justify="right")
+    print_styled(f"{data.nbytes / 2**20:.0f} MiB of float32, {data.shape}, on {device}", "italic")
+    rows = []
     for result in results:
         case = result.case
         numbers = [f"{n:.2f}" for n in (result.ratio, result.write, result.read)] + [f"{result.slices:.1f}"]
-        equal = "yes" if result.equal else "[red]NO[/red]"
-        table.add_row(f"v{case.zarr_format}", case.codec, case.layout, *numbers, equal)
-    Console().print(table)
+        cells = [f"v{case.zarr_format}", case.codec, case.layout, *numbers, "yes" if result.equal else "NO"]
+        rows.append(Row(cells, "" if result.equal else "red"))
+    print_table(COLUMNS, rows)
     if path is not None:
         print(f"The stores are in {path}.")

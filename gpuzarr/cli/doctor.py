@@ -7,7 +7,7 @@ import sys
 from importlib import import_module
 
 from gpuzarr.cli.arguments import Commands, add_command
-from gpuzarr.cli.printing import print_json
+from gpuzarr.cli.printing import print_json, print_styled
 
 
 def add_parser(commands: Commands) -> None:
@@ -30,7 +30,7 @@ def run(arguments: argparse.Namespace) -> int:
         print_json(found)
         return 0
     for title, rows in found.items():
-        print(title)
+        print_styled(title, "bold")
         width = max(map(len, rows))
         for name, text in rows.items():
             print(f"  {name:<{width}}  {text}")

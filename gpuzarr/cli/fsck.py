@@ -24,8 +24,8 @@ def add_parser(commands: Commands) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """`gpuzarr fsck PATH`."""
-    with hinting(arguments.path):
-        store, path = anything_at(arguments, "r")
+    with hinting(arguments.path, arguments.option):
+        store, path = anything_at(arguments.path, arguments.option, "r")
     findings = list(fsck(store, path, deep=arguments.deep))
     print_findings(arguments, [(finding, None) for finding in findings])
     return 1 if findings else 0

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import argparse
+import json
+from typing import Any
 
 import gpuzarr
 from gpuzarr.cli.arguments import Commands, add_command, add_place
-from gpuzarr.cli.places import describe, hinting, the_store
-from gpuzarr.cli.printing import print_json
+from gpuzarr.cli.places import describe, hinting, open_place
+from gpuzarr.cli.printing import print_json, printable
+
+SHOWN = 20  # attributes
+LONGEST = 200  # characters of one of them
 
 
 def add_parser(commands: Commands) -> None:
@@ -20,13 +25,26 @@ def add_parser(commands: Commands) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """`gpuzarr info PATH`."""
-    with hinting(arguments.path):
-        node = gpuzarr.open(the_store(arguments), mode="r")
-        if not arguments.json:
-            print(node.info_complete())
-            return 0
-        described = describe(arguments.path, node)
-        if isinstance(node, gpuzarr.Array):
-            described["nbytes_stored"] = int(node.nbytes_stored)
-        print_json(described | {"metadata": node.metadata.to_dict()})
+    with hinting(arguments.path, arguments.option):
+        store, path = open_place(arguments.path, arguments.option, "r")
+        node = gpuzarr.open(store, path=path, mode="r")
+    described = describe(arguments.path, node)
+    if arguments.json:
+        stored = {"nbytes_stored": int(node.nbytes_stored)} if isinstance(node, gpuzarr.Array) else {}
+        print_json(described | stored | {"metadata": node.metadata.to_dict()})
         return 0
+    for line in str(node.info_complete()).splitlines():
+        print(printable(line))
+    if node.attrs:
+        print_attributes(dict(node.attrs))
+    return 0
+
+
+def print_attributes(attributes: dict[str, Any]) -> None:
+    """The first of them, as JSON, which has no control characters."""
+    print("Attributes")
+    for name, value in list(attributes.items())[:SHOWN]:
+        text = json.dumps(value, default=str)
+        print(f"  {json.dumps(name)}: {text if len(text) <= LONGEST else text[:LONGEST] + ' ...'}")
+    if len(attributes) > SHOWN:
+        print(f"  and {len(attributes) - SHOWN} more (see --json)")

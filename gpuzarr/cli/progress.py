@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+
+from gpuzarr.cli.printing import on_terminal, printable
 
 Step = Callable[[str, int], None]  # what is being done now, and how many units are over since the last call
 
@@ -11,7 +14,7 @@ Step = Callable[[str, int], None]  # what is being done now, and how many units 
 @contextmanager
 def progress(show: bool, total: int | None = None) -> Iterator[Step]:
     """A bar over `total` units; without a total it only says what is being done and how many units are over."""
-    if not show:
+    if not show or not on_terminal(sys.stderr):
         yield lambda what, units: None
         return
     from rich.console import Console
@@ -22,4 +25,4 @@ def progress(show: bool, total: int | None = None) -> Iterator[Step]:
     columns = (BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TextColumn("{task.description}"))
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
         task = bar.add_task("", total=total)
-        yield lambda what, units: bar.update(task, description=escape(what), advance=units)
+        yield lambda what, units: bar.update(task, description=escape(printable(what)), advance=units)

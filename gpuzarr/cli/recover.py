@@ -19,8 +19,8 @@ def add_parser(commands: Commands) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """`gpuzarr recover PATH`."""
-    with hinting(arguments.path):
-        store, path = anything_at(arguments, "r+")
+    with hinting(arguments.path, arguments.option):
+        store, path = anything_at(arguments.path, arguments.option, "r+")
     with store:
         findings = list(recover(store, path))
     print_findings(arguments, findings)

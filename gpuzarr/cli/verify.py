@@ -8,16 +8,16 @@ from __future__ import annotations
 
 import argparse
 import math
-import sys
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 
 import gpuzarr
 from gpuzarr.cli.arguments import Commands, add_command, add_place
-from gpuzarr.cli.places import hinting, the_store, walk
-from gpuzarr.cli.printing import print_json, printable
+from gpuzarr.cli.places import hinting, open_place, walk
+from gpuzarr.cli.printing import Column, Row, print_errors, print_json, print_table
 from gpuzarr.cli.progress import Step, progress
 
+COLUMNS = (Column("array"), *(Column(name, right=True) for name in ("good", "missing", "corrupt")))
 LISTED = 20  # findings that are printed for one array; all are in the JSON
 
 
@@ -57,8 +57,8 @@ def add_parser(commands: Commands) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """`gpuzarr verify PATH`."""
     verdicts = []
-    with progress(not arguments.json) as step, hinting(arguments.path):
-        for path, node in walk(the_store(arguments)):
+    with progress(not arguments.json) as step, hinting(arguments.path, arguments.option):
+        for path, node in walk(*open_place(arguments.path, arguments.option, "r")):
             if isinstance(node, Exception):
                 verdicts.append(Verdict(path, unopened=f"{type(node).__name__}: {node}"))
             elif isinstance(node, gpuzarr.Array):
@@ -86,21 +86,14 @@ def check(path: str, array: gpuzarr.Array, step: Step) -> Verdict:
 
 
 def _print(verdicts: list[Verdict]) -> None:
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
-
-    table = Table("array", box=None, pad_edge=False)
-    for name in ("good", "missing", "corrupt"):
-        table.add_column(name, justify="right")
+    rows = []
     for verdict in verdicts:
         counts = [str(n) for n in (verdict.good, verdict.missing, verdict.corrupt)]
         cells = counts if verdict.unopened is None else ["", "", "unopened"]
-        table.add_row(Text(printable(verdict.path)), *cells, style=None if verdict.sound else "red")
-    Console(soft_wrap=True).print(table)
+        rows.append(Row([verdict.path, *cells], "" if verdict.sound else "red"))
+    print_table(COLUMNS, rows)
     for verdict in verdicts:
-        for line in _complaints(verdict):
-            print(printable(f"{verdict.path}: {line}"), file=sys.stderr)
+        print_errors(f"{verdict.path}: {line}" for line in _complaints(verdict))
     arrays = sum(verdict.unopened is None for verdict in verdicts)
     good, corrupt = (sum(getattr(verdict, name) for verdict in verdicts) for name in ("good", "corrupt"))
     unopened = f", {len(verdicts) - arrays} cannot be opened" if arrays < len(verdicts) else ""

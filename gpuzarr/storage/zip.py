@@ -141,6 +141,10 @@ class ZipStore(Store):
         """Write what is waiting and put the archive in its place."""
         self._archive.close()
 
+    def abandon(self) -> None:
+        """Close, and leave the archive (or its absence) as it was before anything was written."""
+        self._archive.abandon()
+
 
 def _reopen(path: Path, duplicates: Literal["refuse", "last"], max_member_bytes: int) -> ZipStore:
     return ZipStore(path, duplicates=duplicates, max_member_bytes=max_member_bytes)

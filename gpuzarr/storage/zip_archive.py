@@ -276,6 +276,14 @@ class Archive:
                 self._detach_writer()
                 self._let_go()
 
+    def abandon(self) -> None:
+        """Let go of what was written; the old archive stands."""
+        with self._lock:
+            if not self._closed:
+                self._closed = True
+                self._detach_writer()
+                self._let_go()
+
     def _let_go(self) -> None:
         """Close the file and remove a temporary that did not become the archive."""
         if not isinstance(self._target, Path):

@@ -1,0 +1,316 @@
+"""What all commands have in common: tables, help, JSON, exit status, hints, and a quick start."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import gpuzarr
+from gpuzarr.cli import COMMANDS, main, make_parser
+from gpuzarr.cli.printing import Column, Row, cell_width, print_table, ratio_text, size_text
+from tests.test_floors import HEAVY
+
+ROOT = Path(__file__).parents[1]
+NAMES = [module.__name__.rpartition(".")[2] for module in COMMANDS]
+DATA = np.arange(60.0).reshape(6, 10)
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Path:
+    """A group with an array, sharded, and a group with another, in a directory of its own."""
+    root = gpuzarr.open_group(tmp_path / "some.zarr", mode="w", attributes={"title": "a \x1b[31mred one"})
+    root.create_array("temperature", data=DATA, chunks=(3, 5), shards=(6, 5))
+    compressor = gpuzarr.codecs.BloscCodec(cname="lz4")
+    root.create_array("deep/salinity", data=DATA, chunks=(3, 5), compressors=compressor)
+    return tmp_path / "some.zarr"
+
+
+class Terminal(io.StringIO):
+    """A terminal."""
+
+    def isatty(self) -> bool:
+        return True
+
+
+@pytest.fixture
+def terminal(monkeypatch: pytest.MonkeyPatch) -> Terminal:
+    """The output is a terminal of 60 columns."""
+    for name in ("NO_COLOR", "FORCE_COLOR", "TERM", "COLORTERM"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("TERM", "xterm-256color")
+    monkeypatch.setenv("COLUMNS", "60")
+    found = Terminal()
+    monkeypatch.setattr(sys, "stdout", found)
+    return found
+
+
+def answer(capsys: pytest.CaptureFixture[str], *argv: object) -> tuple[int, str, str]:
+    """Exit status, output and error output of a command."""
+    status = main([str(word) for word in argv])
+    captured = capsys.readouterr()
+    return status, captured.out, captured.err
+
+
+# ---- tables
+
+
+def test_numbers_in_words() -> None:
+    assert [size_text(n) for n in (0, 1023, 1024, 1536, 10**6, 2**40, 2**60, 2**75)] == [
+        *("0 B", "1023 B", "1.0 KiB", "1.5 KiB", "976.6 KiB", "1.0 TiB", "1.0 EiB", "32768.0 EiB"),
+    ]
+    assert [ratio_text(*pair) for pair in ((10, 0), (0, 5), (3, 2), (1, 4), (10**9, 2))] == [
+        *("", "", "1.50", "0.25", "5e+08"),
+    ]
+
+
+def test_a_table_is_aligned_by_the_width_of_its_characters(capsys: pytest.CaptureFixture[str]) -> None:
+    columns = (Column("name"), Column("empty"), Column("n", right=True), Column("last"))
+    print_table(columns, [Row(["温度", "", "5", "a"]), Row(["e\u0301t\u00e9", "", "1000", ""])])
+    assert capsys.readouterr().out == "name     n  last\n温度     5  a\ne\u0301t\u00e9   1000\n".replace(
+        "e\u0301t\u00e9   1", "e\u0301t\u00e9   1"
+    )
+    assert cell_width("温度") == 4
+    assert cell_width("e\u0301t\u00e9") == 3
+
+
+def test_a_table_without_rows_is_its_head(capsys: pytest.CaptureFixture[str]) -> None:
+    print_table((Column("a"), Column("b")), [])
+    assert capsys.readouterr().out == "a  b\n"
+
+
+def test_a_terminal_gets_colours_and_what_fits(terminal: Terminal, monkeypatch: pytest.MonkeyPatch) -> None:
+    columns = (Column("node"), Column("wide", spare=2), Column("wider", spare=3), Column("n", right=True, spare=1))
+    rows = [Row(["x" * 20, "y" * 30, "z" * 40, "7"], "red")]
+    print_table(columns, rows)
+    text = terminal.getvalue()
+    assert "\x1b[1m" in text
+    assert "\x1b[31m" in text
+    assert "y" * 30 in text
+    assert "z" not in text
+    assert "too narrow for: wider" in text
+    terminal.truncate(0)
+    monkeypatch.setenv("NO_COLOR", "1")
+    print_table(columns, rows)
+    assert "\x1b[31m" not in terminal.getvalue()
+
+
+def test_a_line_that_is_too_long_is_cut(terminal: Terminal) -> None:
+    print_table((Column("node"),), [Row(["x" * 100])])
+    lines = terminal.getvalue().splitlines()
+    assert max(len(line) for line in lines) == 60
+    assert lines[-1].endswith("…")
+
+
+def test_a_pipe_gets_everything_in_plain_text(capsys: pytest.CaptureFixture[str], store: Path) -> None:
+    out = answer(capsys, "tree", store)[1]
+    assert "\x1b" not in out
+    head, _, deep, salinity, temperature, total = out.splitlines()
+    assert head.split() == ["node", "shape", "dtype", "chunks", "shards", "size", "stored", "ratio", "codecs"]
+    assert deep == "├── deep"
+    stored = [
+        sum(f.stat().st_size for f in (store / p).rglob("*") if f.is_file()) for p in ("deep/salinity", "temperature")
+    ]
+    for line, name, size, codec in (
+        (salinity, "salinity", stored[0], "blosc(lz4)"),
+        (temperature, "temperature", stored[1], "zstd"),
+    ):
+        assert name in line
+        assert (
+            f"480 B  {size_text(size):>8}  {480 / size:.2f}" in " ".join(line.split("  ")).replace("   ", "  ")
+            or size_text(size) in line
+        )
+        assert line.endswith(codec)
+    assert "(6, 5)" in temperature
+    everything = sum(f.stat().st_size for f in store.rglob("*") if f.is_file())
+    assert total == f"2 arrays, 2 groups; 960 B, stored in {size_text(everything)}"
+
+
+# ---- tree
+
+
+def test_sizes_of_the_tree_as_json(capsys: pytest.CaptureFixture[str], store: Path) -> None:
+    nodes = {node["path"]: node for node in json.loads(answer(capsys, "tree", "--json", store)[1])}
+    for name in ("temperature", "deep/salinity"):
+        assert nodes[f"/{name}"]["nbytes_stored"] == gpuzarr.open_array(store / name, mode="r").nbytes_stored
+    assert nodes["/temperature"]["codecs"] == "zstd"
+    assert nodes["/temperature"]["zarr_format"] == 3
+    listed = json.loads(answer(capsys, "tree", "--json", "--no-sizes", store)[1])
+    assert not any("nbytes_stored" in node for node in listed)
+
+
+def test_the_tree_of_a_url_lists_objects_only_when_asked(capsys: pytest.CaptureFixture[str], store: Path) -> None:
+    url = f"simplecache::file://{store}"
+    assert "stored" not in answer(capsys, "tree", url)[1]
+    assert "stored" in answer(capsys, "tree", "--sizes", url)[1]
+
+
+def test_the_tree_to_a_depth(capsys: pytest.CaptureFixture[str], store: Path) -> None:
+    nodes = json.loads(answer(capsys, "tree", "--json", "--depth", "1", store)[1])
+    assert [node["path"] for node in nodes] == ["/", "/deep", "/temperature"]
+
+
+def test_nodes_that_their_group_hides_are_named(capsys: pytest.CaptureFixture[str], store: Path) -> None:
+    gpuzarr.create_array(store / "old", data=DATA, zarr_format=2)
+    status, out, err = answer(capsys, "tree", store)
+    assert status == 0
+    assert "old" not in out
+    assert err == "not shown, since no group of their format has them: /old\n"
+
+
+# ---- help, status, JSON
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_help_has_an_example_that_parses_and_the_exit_status(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as stop:
+        main([name, "--help"])
+    assert stop.value.code == 0
+    text = capsys.readouterr().out
+    assert "exit status:" in text
+    assert "130  interrupted" in text
+    example = text.partition("example:\n")[2].splitlines()[0]
+    words = shlex.split(example.partition("gpuzarr ")[2].rstrip('")').partition(")")[0])
+    assert words[0] == name
+    make_parser().parse_args(words)
+
+
+@pytest.mark.parametrize("name", [name for name in NAMES if name not in ("completion", "demo", "doctor")])
+def test_a_failure_is_status_2_and_with_json_an_object(
+    name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "there.txt").write_text("x")
+    words = [name, "--json", str(tmp_path / "not.zarr"), *([str(tmp_path / "copy")] if name == "copy" else [])]
+    status, out, err = answer(capsys, *words)
+    assert (status, out) == (2, "")
+    found = json.loads(err)["error"]
+    assert found["type"] == "NodeNotFoundError"
+    assert "not.zarr" in found["message"]
+    assert any("there.txt" in hint for hint in found["hints"])
+    words.remove("--json")
+    status, out, err = answer(capsys, *words)
+    assert (status, out) == (2, "")
+    assert err.startswith("gpuzarr: NodeNotFoundError: ")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["there.txt"]
+
+
+@pytest.mark.parametrize("name", [name for name in NAMES if name != "completion"])
+def test_every_command_prints_json(name: str, store: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    more = {"demo": ["--size", "1"], "doctor": [], "copy": [store, store.parent / "b.zarr"]}.get(name, [store])
+    status, out, err = answer(capsys, name, "--json", *more)
+    assert (status, err) == (0, "")
+    json.loads(out)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_interrupted_is_status_130(name: str, store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    more = {"demo": [], "doctor": [], "completion": ["bash"], "copy": [store, store.parent / "b.zarr"]}
+    words = [name, *map(str, more.get(name, [store]))]
+    arguments = make_parser().parse_args(words)
+
+    def interrupt(_: object) -> int:
+        raise KeyboardInterrupt
+
+    arguments.run = interrupt
+    monkeypatch.setattr("argparse.ArgumentParser.parse_args", lambda *_: arguments)
+    assert main(words) == 130
+
+
+# ---- hints
+
+
+def hints(capsys: pytest.CaptureFixture[str], *argv: object) -> list[str]:
+    """What is said after the error."""
+    status, out, err = answer(capsys, *argv)
+    assert (status, out) == (2, "")
+    return err.splitlines()[1:]
+
+
+def test_a_typo_in_the_name_of_an_array(capsys: pytest.CaptureFixture[str], store: Path) -> None:
+    assert hints(capsys, "info", store / "Temprature") == [
+        f"'{store}' is a format 3 group; it has deep, temperature",
+        f"did you mean '{store}/temperature'?",
+    ]
+    assert hints(capsys, "tree", store / "deep/sal") == [
+        f"'{store}/deep' is a format 3 group; it has salinity",
+        f"did you mean '{store}/deep/salinity'?",
+    ]
+    assert hints(capsys, "verify", store / "temperature/x/y") == [
+        f"'{store}/temperature' is a format 3 array, and arrays have no members"
+    ]
+    assert hints(capsys, "info", f"simplecache::file://{store}/temprature")[1:] == [
+        f"did you mean 'simplecache::file://{store}/temperature'?"
+    ]
+
+
+def test_a_path_into_a_zip_file(capsys: pytest.CaptureFixture[str], store: Path) -> None:
+    archive = store.parent / "some.zip"
+    assert answer(capsys, "copy", store, archive)[0] == 0
+    assert "Storage ratio" in answer(capsys, "info", archive / "deep/salinity")[1]
+    assert answer(capsys, "verify", archive / "deep")[1].endswith("1 arrays, 4 good chunks, 0 corrupt\n")
+    assert hints(capsys, "info", archive / "temperatur")[1:] == [f"did you mean '{archive}/temperature'?"]
+
+
+def test_a_directory_of_stores_and_half_a_node(capsys: pytest.CaptureFixture[str], store: Path) -> None:
+    assert hints(capsys, "info", store.parent) == [f"nodes are one level below: {store}"]
+    half = store.parent / "half"
+    half.mkdir()
+    (half / ".zmetadata").write_text("{}")
+    assert "neither .zarray nor .zgroup" in hints(capsys, "info", half)[0]
+    file = store.parent / "file"
+    file.write_text("x")
+    assert hints(capsys, "info", file) == [f"{file} is a file"]
+
+
+def test_names_in_hints_do_not_drive_the_terminal(capsys: pytest.CaptureFixture[str], store: Path) -> None:
+    gpuzarr.open_group(store).create_group("x\x1b[2Jy")
+    status, _, err = answer(capsys, "info", store / "nothing")
+    assert status == 2
+    assert "x\\x1b[2Jy" in err
+    assert "\x1b" not in err
+
+
+def test_a_library_that_is_not_installed(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "s3fs", None)
+    assert hints(capsys, "info", "s3://bucket/some.zarr") == ["pip install 'gpuzarr[s3]'"]
+
+
+def test_attributes_are_shown_and_cannot_drive_the_terminal(capsys: pytest.CaptureFixture[str], store: Path) -> None:
+    out = answer(capsys, "info", store)[1]
+    assert "\x1b" not in out
+    assert out.endswith('Attributes\n  "title": "a \\u001b[31mred one"\n')
+    many = gpuzarr.create_array(
+        store / "many", shape=1, dtype="u1", attributes={f"a{i:03}": "v" * 999 for i in range(50)}
+    )
+    assert len(many.attrs) == 50
+    out = answer(capsys, "info", store / "many")[1]
+    assert "and 30 more (see --json)" in out
+    assert max(map(len, out.splitlines())) < 250
+
+
+# ---- start
+
+
+@pytest.mark.parametrize("words", [["--help"], ["info", "a.zarr"], ["tree", "a.zarr"], ["completion", "bash"]])
+def test_commands_start_without_heavy_libraries(words: list[str], tmp_path: Path) -> None:
+    gpuzarr.save_array(tmp_path / "a.zarr", DATA)
+    code = (
+        "import sys\nfrom gpuzarr.cli import main\ntry:\n    main(sys.argv[1:])\nexcept SystemExit:\n    pass\n"
+        "print(*{m.partition('.')[0] for m in sys.modules})"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, *words],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert set(done.stdout.splitlines()[-1].split()) & (HEAVY - {"argparse"}) == set()
