@@ -67,7 +67,7 @@ def cell_width(text: str) -> int:
 
 def print_table(columns: Sequence[Column], rows: Sequence[Row]) -> None:
     """Print rows below the columns' names, aligned; columns that are empty in all rows are left out."""
-    kept = [i for i, _ in enumerate(columns) if any(row.cells[i] for row in rows)]
+    kept = [i for i, _ in enumerate(columns) if not rows or any(row.cells[i] for row in rows)]
     table = [Row([printable(row.cells[i]) for i in kept], row.style) for row in rows]
     columns = [columns[i] for i in kept]
     widths = [max(cell_width(text) for text in (c.name, *(r.cells[i] for r in table))) for i, c in enumerate(columns)]
