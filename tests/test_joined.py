@@ -150,7 +150,7 @@ def test_small_parts_decode_few_blocks(tmp_path: Any) -> None:
 def test_of_a_long_container_parts_are_decoded_unless_its_streams_must_be_looked_at(
     tmp_path: Any, cname: Any, found: int
 ) -> None:
-    data = np.random.default_rng(2).integers(0, 1 << 20, (2400, 2000), dtype=np.int32)
+    data = np.random.default_rng(2).integers(0, 1 << 20, (2304, 2048), dtype=np.int32)
     compressors = BloscCodec(cname=cname, shuffle="shuffle")
     z = gpuzarr.create_array(tmp_path, shape=data.shape, chunks=data.shape, dtype="i4", compressors=compressors)
     z[...] = data

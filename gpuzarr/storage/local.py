@@ -155,10 +155,11 @@ class LocalStore(WritableDirectory):
         if not checked:
             for key in keys:
                 validate_key(key)
-        folder = self._folder(len(keys))
-        if folder is None:
-            return [None] * len(keys)
-        prefix, root = folder
+        prefix, root = f"{self._root}/", None
+        if len(keys) > 1:
+            prefix, root = "", self._open_root()
+            if root is None:
+                return [None] * len(keys)
         open_, readv, close = os.open, os.readv, os.close
         sizes: list[int | None] = []
         append = sizes.append
@@ -195,10 +196,11 @@ class LocalStore(WritableDirectory):
         if not checked:
             for key in keys:
                 validate_key(key)
-        folder = self._folder(len(keys))
-        if folder is None:
-            return [None] * len(keys)
-        prefix, root = folder
+        prefix, root = f"{self._root}/", None
+        if len(keys) > 1:
+            prefix, root = "", self._open_root()
+            if root is None:
+                return [None] * len(keys)
         sizes: list[int | None] = []
         try:
             for key, start, out in zip(keys, starts, outs, strict=True):
@@ -298,13 +300,11 @@ class LocalStore(WritableDirectory):
             self._raise_unless_absent(key, error)
             return None
 
-    def _folder(self, keys: int) -> tuple[str, int | None] | None:
-        """What goes before each of several keys, and the open directory that they then lie in; None where there is no
-        root. The root is opened once a call, not once a store, as it may be renamed or made anew at any time."""
-        if keys == 1:
-            return f"{self._root}/", None  # one open less
+    def _open_root(self) -> int | None:
+        """The root, from which many keys are opened quicker; None where there is none. It is opened once a call, not
+        once a store, as it may be renamed or made anew at any time."""
         try:
-            return "", os.open(self._root, _ROOT)
+            return os.open(self._root, _ROOT)
         except OSError as error:
             self._raise_unless_absent("", error)
             return None
