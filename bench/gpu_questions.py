@@ -2,236 +2,132 @@
 
 Each asks nvCOMP to decode streams that the documentation says little about, where the answer decides what gpuzarr may
 send to the GPU (`kernels/README.md`). An answer is the statuses, the sizes, and how many streams decoded to the right
-bytes. Streams are placed at odd addresses, as Zarr's lie. What no documentation promises is asked in a process of its
-own, which may hang or die of it. `--danger` asks about damaged streams instead, which may take the GPU down.
+bytes. Streams are placed at odd addresses, as Zarr's lie. All are asked in other processes, which may hang or die of
+it: the sound ones one after another, and whatever comes behind one that got no answer in a new process; what no
+documentation promises, each in a process of its own. `--danger` asks about damaged streams instead, which may take the
+GPU down. Answers are written as they come.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import struct
+import queue
 import subprocess
 import sys
-import zlib
-from dataclasses import dataclass, field
+import threading
 from pathlib import Path
 from typing import Any
 
-import numpy as np
+from gpu_batch import Batch, prepared
+from gpu_streams import Question, dangerous, odd, sound
 
-from gpuzarr.codecs.engines.gpu import engine_for
-from gpuzarr.codecs.engines.nvcomp import list_bytes, results, unpack_results
-from gpuzarr.devices import columns, get_device, launches
-from gpuzarr.devices.launches import Area
-
-SIZES = (1, 2, 15, 64, 4095, 65536, 131072, 131073, 1 << 20, 3_000_001)
-BLOCK = 128 << 10
+FORMATS = ("zstd", "lz4", "gzip", "deflate", "snappy")
+START = 40  # seconds more than the patience for the first answer of a process, which must load everything
 
 
-@dataclass
-class Question:
-    """Streams of one format, and what they should decode to."""
+def ask(question: Question, device: Any) -> dict[str, Any]:
+    """Decode the streams as one batch on one lane; what came of it."""
+    found: list[dict[str, Any]] = []
 
-    name: str
-    format: str
-    streams: list[bytes]
-    plains: list[bytes]
-    shift: int = 0  # of every stream from a multiple of 16
-    slack: int = 0  # bytes of room beyond the decoded size
-    answer: dict[str, Any] = field(default_factory=dict)
+    def task(_: int, lane: Any) -> None:
+        sizes = [len(plain) for plain in question.plains]
+        batch = Batch(device, lane, question.format, question.streams, sizes, question.shift, question.slack)
+        batch.decode()
+        actual, statuses, decoded = batch.found()
+        equal = [d == plain for d, plain in zip(decoded, question.plains, strict=True)]
+        found.append({
+            "streams": len(sizes), "equal": sum(equal), "statuses": sorted(set(statuses)),
+            "sizes_right": sum(a == n for a, n in zip(actual, sizes, strict=True)), "scratch": batch.scratch,
+        })  # fmt: skip
 
-
-def walk(nbytes: int) -> bytes:
-    """A random walk of int32: compressible, not trivial, the same every time."""
-    steps = np.random.default_rng(nbytes).integers(-2, 3, nbytes // 4 + 1)
-    return np.cumsum(steps).astype("<i4").tobytes()[:nbytes]
-
-
-def zstd(data: bytes, level: int = 3, checksum: bool = False) -> bytes:
-    """One frame with its size, as numcodecs writes it."""
-    import numcodecs
-
-    return bytes(numcodecs.Zstd(level, checksum).encode(data))
-
-
-def raw_frame(data: bytes, block: int, sized: bool) -> bytes:
-    """A Zstd frame of raw blocks of this length, with or without the size of its content."""
-    head = struct.pack("<IBI", 0xFD2FB528, 0xA0, len(data)) if sized else struct.pack("<IBB", 0xFD2FB528, 0, 10 << 3)
-    parts = [data[i : i + block] for i in range(0, len(data), block)]
-    blocks = [int((i == len(parts) - 1) | len(p) << 3).to_bytes(3, "little") + p for i, p in enumerate(parts)]
-    return head + b"".join(blocks)
-
-
-def lz4(data: bytes) -> bytes:
-    """A block without the size that numcodecs puts before it."""
-    import numcodecs
-
-    return bytes(numcodecs.LZ4().encode(data))[4:]
-
-
-def gzip(data: bytes) -> bytes:
-    """One member, as numcodecs writes it."""
-    import numcodecs
-
-    return bytes(numcodecs.GZip(5).encode(data))
-
-
-def deflate(data: bytes) -> bytes:
-    """A zlib stream without its header and its checksum."""
-    return zlib.compress(data, 6)[2:-4]
-
-
-def snappy(data: bytes) -> bytes:
-    """Literals only."""
-    length, rest = b"", len(data)
-    while rest > 127:
-        length, rest = length + bytes([rest & 127 | 128]), rest >> 7
-    parts = [data[i : i + 60] for i in range(0, len(data), 60)]
-    return length + bytes([rest]) + b"".join(bytes([(len(p) - 1) << 2]) + p for p in parts)
-
-
-def sound() -> list[Question]:
-    """What every decoder should be able to do."""
-    many, two = [walk(n) for n in SIZES], [walk(n) for n in (1000, 300_000)]
-    asked = [Question(f"zstd level {n}", "zstd", [zstd(d, n) for d in many], many, 1) for n in (-5, 1, 3, 9)]
-    asked += [Question(f"zstd level {n}", "zstd", [zstd(d, n) for d in many[:9]], many[:9]) for n in (19, 22)]
-    asked.append(Question("zstd of blocks of 512 bytes", "zstd", [raw_frame(d, 512, sized=True) for d in two], two))
-    for shift in (0, 1, 3, 5):
-        asked.append(Question(f"lz4 shifted by {shift}", "lz4", [lz4(d) for d in many], many, shift))
-    asked.append(Question("lz4 with room to spare", "lz4", [lz4(d) for d in many], many, slack=100))
-    asked.append(Question("snappy shifted by 1", "snappy", [snappy(d) for d in many], many, 1))
-    for shift in (0, 4):
-        asked.append(Question(f"deflate shifted by {shift}", "deflate", [deflate(d) for d in many], many, shift))
-    asked.append(Question("gzip shifted by 3", "gzip", [gzip(d) for d in many], many, 3))
-    return asked
-
-
-def odd() -> list[Question]:
-    """Legal streams that a decoder may refuse, or not be made for."""
-    data = walk(300_000)
-    skippable = struct.pack("<II", 0x184D2A50, 4) + b"abcd"
-    member = gzip(data)
-    streams = {
-        "zstd with a checksum": zstd(data, 3, True),
-        "zstd without its size": raw_frame(data, BLOCK, sized=False),
-        "zstd of two frames": zstd(data[:500]) + zstd(data[500:]),
-        "zstd behind a skippable frame": skippable + zstd(data),
-        "zstd before a skippable frame": zstd(data) + skippable,
-        "deflate with its Adler-32": zlib.compress(data, 6)[2:],
-        "gzip with a file name": member[:3] + b"\x08" + member[4:10] + b"name.bin\0" + member[10:],
-    }
-    return [Question(name, name.partition(" ")[0], [stream], [data]) for name, stream in streams.items()]
-
-
-def dangerous() -> list[Question]:
-    """Damaged streams, which gpuzarr's checks are there to stop; behaviour is not defined."""
-    data, asked = walk(300_000), []
-    for name, encode in (("zstd", zstd), ("deflate", deflate), ("gzip", gzip), ("lz4", lz4), ("snappy", snappy)):
-        good = encode(data)
-        for at in (len(good) // 3, len(good) // 2):
-            bad = good[:at] + bytes([good[at] ^ 0xFF]) + good[at + 1 :]
-            asked.append(Question(f"{name}, byte {at} flipped", name, [bad], [data]))
-        asked.append(Question(f"{name}, cut short", name, [good[:-100]], [data]))
-    wrong = [gzip(data)[:-8] + bytes(4) + gzip(data)[-4:]]
-    asked.append(Question("gzip with a wrong CRC-32", "gzip", wrong, [data]))
-    asked.append(Question("deflate shifted by 1", "deflate", [deflate(data)], [data], 1))
-    return asked
-
-
-def ask(question: Question, device: Any) -> None:
-    """Decode the streams as one batch on one lane, and write down what came of it."""
-    device.run(lambda _, lane: _ask(question, device, lane), 1)
-
-
-def _ask(question: Question, device: Any, lane: Any) -> None:
-    count, align = len(question.streams), 16
-    room = [-(-len(s) // align) * align + align for s in question.streams]
-    starts = np.cumsum([0, *room[:-1]]) + question.shift
-    host = np.zeros(sum(room) + align, np.uint8)
-    for start, stream in zip(starts.tolist(), question.streams, strict=True):
-        host[start : start + len(stream)] = np.frombuffer(stream, np.uint8)
-    capacity = np.array([len(p) + question.slack for p in question.plains], np.int64)
-    places = np.cumsum([0, *capacity[:-1] + 1]) + 1  # odd addresses of the output too
-    source, dest = lane.area("source", host.size), lane.area("dest", int(capacity.sum()) + 2 * count)
-    device.copy_in(device.address(source), host, lane)
-    largest, total = int(capacity.max()), int(capacity.sum())
-    scratch = device.nvcomp.temp_size(question.format, count, largest, total)
-    temp = lane.area("temp", max(1, scratch))
-    sizes = np.array([len(s) for s in question.streams])
-    listed, part = lane.area("streams", list_bytes(count)), results(count)
-    areas = [Area(device.address(area), area.nbytes) for area in (source, dest)]
-    launches.list_streams(device, lane, columns.send(lane, starts, sizes, places, capacity), *areas, listed)
-    pointer, at = int(getattr(lane.stream, "ptr", lane.stream)), device.address(listed)
-    device.nvcomp.decompress(question.format, count, at, largest, total, device.address(temp), scratch, pointer)
-    found, decoded = device.pinned(part.stop - part.start), device.pinned(dest.nbytes)
-    device.copy_out(at + part.start, found, lane)
-    device.copy_out(device.address(dest), decoded, lane)
-    device.wait(lane)
-    actual, statuses = unpack_results(found, count)
-    equal = [
-        decoded[p : p + len(plain)].tobytes() == plain
-        for p, plain in zip(places.tolist(), question.plains, strict=True)
-    ]
-    question.answer = {
-        "streams": count,
-        "equal": sum(equal),
-        "statuses": sorted({int(s) for s in statuses}),
-        "sizes_right": sum(int(a) == len(p) for a, p in zip(actual, question.plains, strict=True)),
-        "scratch": scratch,
-    }
-
-
-def answers(asked: list[Question], device: Any) -> dict[str, Any]:
-    """Every question's answer, printed as it comes."""
-    found = {}
-    for question in asked:
-        try:
-            ask(question, device)
-        except Exception as error:  # noqa: BLE001 - a refusal is an answer
-            question.answer = {"error": f"{type(error).__name__}: {error}"[:300]}
-        found[question.name] = question.answer
-        print(f"{question.name:<36} {json.dumps(question.answer)}", flush=True)
-    return found
-
-
-def alone(number: int, args: Any) -> Any:
-    """The answer to one question, from a process that may die of it."""
-    command = [sys.executable, __file__, "-", "--device", args.device, "--one", str(number)]
     try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=args.patience, check=False)
-    except subprocess.TimeoutExpired:
-        return {"error": f"no answer in {args.patience} s"}
-    lines = [x for x in done.stdout.splitlines() if x.startswith("{")]
-    return json.loads(lines[-1]) if lines else {"error": f"exit status {done.returncode}: {done.stderr[-300:]}"}
+        device.run(task, 1)
+    except Exception as error:  # noqa: BLE001 - a refusal is an answer
+        return {"error": f"{type(error).__name__}: {error}"[:300]}
+    return found[0]
 
 
-def main(argv: list[str] | None = None) -> int:
-    """Ask, print, write."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("out", help="JSON file; - for none")
-    parser.add_argument("--device", default="cuda")
-    parser.add_argument("--danger", action="store_true")
-    parser.add_argument("--patience", type=float, default=20, help="seconds for one that is asked alone")
-    parser.add_argument("--one", type=int, help=argparse.SUPPRESS)
-    args = parser.parse_args(argv)
-    device = prepared(args.device)
-    if args.one is not None:
-        question = [*odd(), *dangerous()][args.one]
-        answers([question], device)
-        print(json.dumps(question.answer))
-        return 0
-    found: dict[str, Any] = {"nvcomp": list(device.nvcomp.version), "alignments": {}}
-    for name in ("zstd", "lz4", "gzip", "deflate", "snappy"):
-        found["alignments"][name] = list(device.nvcomp.alignment(name))
-    found["answers"] = {} if args.danger else answers(sound(), device)
-    first = len(odd()) if args.danger else 0
-    for number, question in enumerate(dangerous() if args.danger else odd(), first):
-        write(args.out, found)  # whatever becomes of the next one
-        found["answers"][question.name] = alone(number, args)
-        print(f"{question.name:<36} {json.dumps(found['answers'][question.name])}", flush=True)
-    write(args.out, found)
-    return 0
+def about(device: Any) -> dict[str, Any]:
+    """What nvCOMP says of itself."""
+    alignments = {name: list(device.nvcomp.alignment(name)) for name in FORMATS}
+    return {"nvcomp": list(device.nvcomp.version), "alignments": alignments}
+
+
+def answer(kind: str, first: int, alone: bool, device: Any) -> None:
+    """In the other process: print an answer a line, as JSON, from question `first` on. First of all, what nvCOMP says
+    of itself."""
+    print(json.dumps(about(device)), flush=True)
+    asked = KINDS[kind]()
+    for question in asked[first : first + 1] if alone else asked[first:]:
+        print(json.dumps(ask(question, device)), flush=True)
+
+
+class Child:
+    """Another process that answers questions of a kind, from one on."""
+
+    def __init__(self, kind: str, first: int, alone: bool, device: str) -> None:
+        command = [sys.executable, __file__, "-", "--device", device, "--child", kind, str(first), str(int(alone))]
+        self._process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+        self._lines: queue.Queue[str | None] = queue.Queue()
+        self._said = ""  # that is no answer: the reason of its end, perhaps
+        threading.Thread(target=self._listen, daemon=True).start()
+
+    def _listen(self) -> None:
+        assert self._process.stdout is not None
+        for line in self._process.stdout:
+            self._lines.put(line)
+        self._lines.put(None)
+
+    def next(self, patience: float) -> dict[str, Any]:
+        """What it says next; an error where it ends or takes too long."""
+        while True:
+            try:
+                line = self._lines.get(timeout=patience)
+            except queue.Empty:
+                return {"error": f"no answer in {patience:.0f} s"}
+            if line is None:
+                return {"error": f"exit status {self._process.wait()}: {self._said[-300:]}"}
+            if line.startswith("{"):
+                return dict(json.loads(line))
+            self._said += line
+
+    def end(self) -> None:
+        """Stop it, without waiting for one that a driver holds."""
+        self._process.kill()
+        try:
+            self._process.wait(5)
+        except subprocess.TimeoutExpired:
+            print("a process that was killed is still there")
+
+
+def interview(kind: str, alone: bool, args: Any, found: dict[str, Any]) -> None:
+    """All answers to the questions of a kind; none where a process cannot even begin to answer."""
+    left = list(enumerate(KINDS[kind]()))
+    while left:
+        child = Child(kind, left[0][0], alone, args.device)
+        said = child.next(START + args.patience)
+        reply: dict[str, Any] = {}
+        found |= said
+        while left and "error" not in said and not ended(reply) and not (alone and reply):
+            reply = child.next(args.patience)
+            name = left.pop(0)[1].name
+            found["answers"][name] = reply
+            print(f"{name:<36} {json.dumps(reply)}", flush=True)
+            write(args.out, found)
+        child.end()
+        if "error" in said:
+            print(said["error"])
+            return
+
+
+def ended(reply: dict[str, Any]) -> bool:
+    """Whether the process that gave this reply is of no more use: it is gone, or CUDA fails in it."""
+    error = reply.get("error", "")
+    return error.startswith(("no answer", "exit status")) or "lost for this process" in error
+
+
+KINDS = {"sound": sound, "odd": odd, "danger": dangerous}
 
 
 def write(path: str, found: dict[str, Any]) -> None:
@@ -240,14 +136,24 @@ def write(path: str, found: dict[str, Any]) -> None:
         Path(path).write_text(json.dumps(found, indent=1))
 
 
-def prepared(name: str) -> Any:
-    """The device, with its codec library loaded."""
-    import gpuzarr
-
-    device: Any = get_device(name)
-    array = gpuzarr.create_array({}, shape=4, dtype="f4")
-    engine_for(array._stored.chain, device)
-    return device
+def main(argv: list[str] | None = None) -> int:
+    """Ask, print, write."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("out", help="JSON file; - for none")
+    parser.add_argument("--device", default="cuda")
+    parser.add_argument("--danger", action="store_true")
+    parser.add_argument("--patience", type=float, default=20, help="seconds for an answer")
+    parser.add_argument("--child", nargs=3, metavar=("KIND", "FIRST", "ALONE"), help=argparse.SUPPRESS)
+    args = parser.parse_args(argv)
+    if args.child:
+        kind, first, alone = args.child
+        answer(kind, int(first), alone == "1", prepared(args.device))
+        return 0
+    found: dict[str, Any] = {"answers": {}}
+    for kind, alone in (("danger", True),) if args.danger else (("sound", False), ("odd", True)):
+        interview(kind, alone, args, found)
+    write(args.out, found)
+    return 0
 
 
 if __name__ == "__main__":

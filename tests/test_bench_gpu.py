@@ -6,6 +6,8 @@ import json
 import os
 import subprocess
 import sys
+import time
+from argparse import Namespace
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -16,6 +18,7 @@ from gpuzarr import devices
 from tests import fake_cupy
 
 ROOT = Path(__file__).parents[1]
+DATED = f"{time.strftime('%Y-%m-%d')}-emulated-"  # what the session's files begin with
 
 
 def run(script: str, *arguments: str, status: int = 0) -> str:
@@ -98,27 +101,41 @@ sys.exit(gpu.main(["--device", "emulated", "--quick", "--codec", "none", "--chun
     assert "gpuzarr: not the data that was written" in done.stdout
 
 
+def session(folder: Path) -> dict[str, Any]:
+    """What the steps of a session found."""
+    steps: dict[str, Any] = json.loads((folder / f"{DATED}session.json").read_text())["steps"]
+    return steps
+
+
 def test_the_session_does_its_steps_and_leaves_what_it_found(tmp_path: Path) -> None:
-    steps = ("doctor", "questions", "tests", "bench")
-    quick = ("--bench=--codec=zstd", "--bench=--chunk=64K")
+    steps = ("doctor", "questions", "tests", "rates", "bench", "drill")
+    quick = ("--bench=--codec=zstd", "--bench=--chunk=64K", "--tests", "tests/test_kernels.py")
     text = run("gpu_session.py", str(tmp_path / "out"), "--device", "emulated", "--only", *steps, *quick)
-    found = json.loads((tmp_path / "out" / "session.json").read_text())["steps"]
+    found = session(tmp_path / "out")
     assert {name: step["status"] for name, step in found.items()} == dict.fromkeys(steps, "ok")
+    products = ("questions", "rates", "bench", "drill")
+    names = {*(f"{name}.json" for name in products), "session.json", "session.txt"}
+    assert {file.name.removeprefix(DATED) for file in (tmp_path / "out").iterdir()} == names
     answers = found["questions"]["product"]["answers"]
     assert len(answers) > 20
     wrong = {name for name, a in answers.items() if a.get("equal") != a.get("streams")}
     assert wrong == {"deflate with its Adler-32"}
     assert found["doctor"]["product"]["machine"]["gpuzarr"]
-    assert "passed" in found["tests"]["output"][-1]
-    last = text.splitlines()[-1]
-    assert last.startswith("    zstd 64K in 64M float32")
-    assert "GB/s" in last
+    assert "skipped" in found["tests"]["output"][-1]
+    rates = found["rates"]["product"]["rates"]
+    assert {len(rates["copy"]), len(rates["kernels"]), len(rates["nvcomp"])} == {3, 14, 25}
+    assert all(rate > 0 for part in rates.values() for rate in part.values())
+    assert [drill["ok"] for drill in found["drill"]["product"].values()] == [True] * 3
+    *_, cell, last = text.splitlines()
+    assert cell.startswith("    zstd 64K in 64M float32")
+    assert "GB/s" in cell
+    assert last.startswith("drill        ok")
 
 
 def test_the_sweep_reads_with_other_lanes_and_waves(tmp_path: Path) -> None:
     quick = ("--bench=--codec=none", "--bench=--rounds=1")
     text = run("gpu_session.py", str(tmp_path), "--device", "emulated", "--only", "sweep", *quick)
-    rows = json.loads((tmp_path / "sweep.json").read_text())["rows"]
+    rows = session(tmp_path)["sweep"]["product"]["rows"]
     assert [row["codec"] for row in rows] == ["none", "zstd", "blosc-lz4-shuffle"]
     assert all(len(row["seconds"]) == 1 + 12 and "gpuzarr 2 x 64M" in row["seconds"] for row in rows)
     assert text.splitlines()[-1].count("gpuzarr") == 3
@@ -127,8 +144,58 @@ def test_the_sweep_reads_with_other_lanes_and_waves(tmp_path: Path) -> None:
 def test_a_step_that_fails_ends_that_step_only(tmp_path: Path) -> None:
     arguments = ("--only", "bench", "doctor", "--bench=--codec=nonsense")
     text = run("gpu_session.py", str(tmp_path), "--device", "emulated", *arguments, status=1)
-    found = json.loads((tmp_path / "session.json").read_text())["steps"]
+    found = session(tmp_path)
     assert found["doctor"]["status"] == "ok"
     assert found["bench"]["status"] == "exit status 2"
     assert "invalid choice: 'nonsense'" in found["bench"]["output"][-1]
     assert "bench        exit status 2" in text
+
+
+def test_a_step_has_a_deadline_and_may_leave_half_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(ROOT / "bench")
+    unattended = import_module("gpu_session")
+    code = "import sys, time; print('begun', flush=True); open(sys.argv[1], 'w').write('{'); time.sleep(60)"
+    step = unattended.Step("slow", [sys.executable, "-S", "-c", code, "{}"], 1, measures=True)
+    unattended.perform(step, Namespace(stem=str(tmp_path / "x"), site=str(tmp_path)), 5)
+    assert step.found["status"] == "stopped after 1 s"
+    assert step.found["output"] == ["begun"]
+    assert "product" not in step.found
+    assert step.found["product_error"]
+    assert "===== slow: stopped after 1 s\nbegun" in (tmp_path / "x-session.txt").read_text()
+    unattended.perform(step, Namespace(stem=str(tmp_path / "x"), site=str(tmp_path)), 4.9)
+    assert step.found == {"status": "no time left"}
+
+
+def test_questions_go_on_behind_one_that_ends_its_process(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.syspath_prepend(ROOT / "bench")
+    questions = import_module("gpu_questions")
+    hung, dead, fine = {"error": "no answer in 1 s"}, {"error": "exit status -6: "}, {"equal": 1}
+    replies = [fine, hung, fine, {"error": "GpuError: refused"}, dead, fine]
+    begun, ended = [], []
+
+    class Child:
+        def __init__(self, kind: str, first: int, alone: bool, device: str) -> None:
+            begun.append((kind, first, alone))
+            self.left = iter([{"nvcomp": [6]}, *replies[first:]])
+
+        def next(self, patience: float) -> dict[str, Any]:
+            return next(self.left)
+
+        def end(self) -> None:
+            ended.append(True)
+
+    monkeypatch.setattr(questions, "Child", Child)
+    monkeypatch.setattr(questions, "KINDS", {"sound": lambda: [Namespace(name=str(i)) for i in range(len(replies))]})
+    args, found = Namespace(device="cuda", patience=1, out=str(tmp_path / "x.json")), {"answers": {}}
+    questions.interview("sound", False, args, found)
+    assert [first for _, first, _ in begun] == [0, 2, 5]
+    assert found == {"answers": {str(i): reply for i, reply in enumerate(replies)}, "nvcomp": [6]}
+    assert json.loads((tmp_path / "x.json").read_text()) == found
+    begun.clear()
+    questions.interview("sound", True, args, {"answers": {}})
+    assert [first for _, first, _ in begun] == list(range(6))
+    monkeypatch.setattr(Child, "next", lambda self, patience: dead)
+    begun.clear()
+    questions.interview("sound", True, args, nothing := {"answers": {}})
+    assert (len(begun), nothing) == (1, {"answers": {}} | dead)
+    assert len(ended) == 10
