@@ -14,6 +14,7 @@ import argparse
 import json
 import sys
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +29,7 @@ from gpuzarr.devices import columns, launches
 from gpuzarr.devices.launches import Area, Rows
 from gpuzarr.devices.scatter import Parts, scatter
 
-Work = Callable[[], None]
+Work = Callable[[], object]
 
 CHUNK = 256 * KIB
 STREAMS = (4 * KIB, 16 * KIB, 64 * KIB, 256 * KIB, MIB)
@@ -54,30 +55,23 @@ def kernels(device: Any, lane: Any, nbytes: int) -> Iterator[tuple[str, int, Wor
     rows, stride = nbytes // CHUNK, CHUNK
     areas = [Area(device.address(lane.area(name, nbytes)), nbytes) for name in ("here", "there")]
     here, there = (Rows(*area, stride) for area in areas)
+    half = Rows(here.address, nbytes // 2, stride // 2)
     at, one = np.arange(rows) * stride, np.ones(rows, np.int64)
     table = columns.send(lane, at, at, one * CHUNK)
-    yield "copy_rows", 2 * nbytes, lambda: launches.copy(device, lane, table, CHUNK, *areas)
+    yield "copy_rows", 2 * nbytes, partial(launches.copy, device, lane, table, CHUNK, *areas)
     for name, typesize, kind in (("shuffle 2", 2, 1), ("shuffle 4", 4, 1), ("shuffle 8", 8, 1), ("bitshuffle 4", 4, 2)):
         sent = columns.send(lane, at, at, one * CHUNK, one * typesize, one * kind)
-        work: Work = lambda sent=sent: launches.unfilter(device, lane, sent, CHUNK, *areas)  # type: ignore[misc]
-        yield f"unfilter {name}", 2 * nbytes, work
+        yield f"unfilter {name}", 2 * nbytes, partial(launches.unfilter, device, lane, sent, CHUNK, *areas)
     for name, parts in (("rows", _strips(rows)), ("squares", _squares(rows))):
-        work = lambda parts=parts: scatter(device, lane, parts, 4, *areas)  # type: ignore[misc]
-        yield f"scatter_parts {name}", 2 * nbytes, work
-    yield "byteswap", 2 * nbytes, lambda: launches.byteswap(device, lane, 4, areas[0], areas[1].address)
+        yield f"scatter_parts {name}", 2 * nbytes, partial(scatter, device, lane, parts, 4, *areas)
+    yield "byteswap", 2 * nbytes, partial(launches.byteswap, device, lane, 4, areas[0], there.address)
     f4, f8, i4 = (np.dtype(name) for name in ("f4", "f8", "i4"))
-    wide = nbytes // 2, CHUNK // 8
-    half = Rows(areas[0].address, nbytes // 2, stride // 2)
-    convert: Work = lambda: launches.convert(device, lane, rows, wide[1], f4, f8, half, there, 0)
+    convert = partial(launches.convert, device, lane, rows, CHUNK // 8, f4, f8, half, there, 0)
     yield "convert_rows f4 to f8", nbytes + nbytes // 2, convert
-    yield "delta", 3 * nbytes, lambda: launches.delta(device, lane, rows, CHUNK // 4, i4, i4, here, there, 0)
-    for kind in CHECKSUMS:
-        sums: Work = lambda kind=kind: _sum(device, lane, kind, table, areas[0])  # type: ignore[misc]
-        yield f"{kind}_rows", nbytes, sums
-
-
-def _sum(device: Any, lane: Any, kind: str, table: columns.Table, area: Area) -> None:
-    launches.checksums(device, lane, kind, table.after(1), CHUNK, area)
+    delta = partial(launches.delta, device, lane, rows, CHUNK // 4, i4, i4, here, there, 0)
+    yield "delta", 3 * nbytes, delta
+    for sum in CHECKSUMS:
+        yield f"{sum}_rows", nbytes, partial(launches.checksums, device, lane, sum, table.after(1), CHUNK, areas[0])
 
 
 def _strips(rows: int) -> Parts:
