@@ -10,6 +10,7 @@ from typing import Any, Self
 
 import numpy as np
 
+from gpuzarr.as_dask import as_dask
 from gpuzarr.attributes import Attributes, Change
 from gpuzarr.cache import ChunkCache
 from gpuzarr.devices import Device, get_device
@@ -368,6 +369,14 @@ class Array(ArrayFacts):
         """A handle on the same array whose values are on another device."""
         return self._with(device=get_device(device))
 
+    def to_dask(self, chunks: Any = None, *, name: str | bool | None = None, inline_array: bool = False) -> Any:
+        """A `dask.array.Array` over this array, lazily read, whose blocks are units of writing (shards, or chunks).
+
+        Other `chunks` are as dask takes them; "auto" and sizes in bytes are rounded to whole units. `name=False` is for
+        an array whose chunks change while dask keeps results. See `gpuzarr.dask`. MissingPackageError without dask.
+        """
+        return as_dask(self, chunks, name=name, inline_array=inline_array)
+
     # ---- what is stored
 
     @property
@@ -424,6 +433,9 @@ class Array(ArrayFacts):
 
     def __repr__(self) -> str:
         return f"<Array {self.store_path} shape={self.shape} dtype={self.dtype}>"
+
+    def _handle_token(self) -> tuple[object, ...]:
+        return (self.device.name, self.config, None if self.chunk_store is self.store else self.chunk_store)
 
     def __reduce__(self) -> tuple[Any, ...]:
         state = (

@@ -19,6 +19,7 @@ GpuzarrError                                  whatever gpuzarr itself finds wron
 │   ├── ChunkNotFoundError                    a chunk is absent and the caller asked for that to be an error
 │   ├── EncodeError                           the data cannot be written with this array's codecs
 │   ├── PickleCodecDisabledError              pickle is never decoded
+│   ├── ChunkAlignmentError                   blocks that would be written at once share a chunk or shard
 │   ├── LimitError                            a size in the store is beyond a limit that can be raised by an option
 │   └── KeyValidationError                    a key that no store may hold ('..', absolute, NUL, ...)
 ├── SelectionError (IndexError)               an index that does not fit the array
@@ -34,6 +35,7 @@ GpuzarrError                                  whatever gpuzarr itself finds wron
 │   ├── ObjectChangedError                    an object was replaced between two reads that must agree
 │   ├── ConflictError                         another writer was there first
 │   └── LockTimeoutError (TimeoutError)
+├── MissingPackageError (ImportError)         a package that is not installed; names the extra that brings it
 ├── DeviceError (TypeError, ValueError)       memory that an array's device cannot use: it is elsewhere, or read-only
 └── GpuError (RuntimeError)                   the GPU, or what drives it, is absent or failed
     ├── GpuMemoryError (MemoryError)          the GPU has no room, even for one chunk
@@ -154,6 +156,10 @@ class PickleCodecDisabledError(BaseZarrError):
     """Pickle in a store is code that somebody else wrote; gpuzarr never runs it."""
 
 
+class ChunkAlignmentError(BaseZarrError):
+    """Blocks that would be written at the same time share a chunk or shard, the unit of writing."""
+
+
 class LimitError(BaseZarrError):
     """A size in the store is beyond a limit; the message names the option that raises it."""
 
@@ -212,6 +218,10 @@ class ConflictError(StoreError):
 
 class LockTimeoutError(StoreError, TimeoutError):
     """A lock was not free before the deadline."""
+
+
+class MissingPackageError(GpuzarrError, ImportError):
+    """A package that is needed here is not installed."""
 
 
 class DeviceError(GpuzarrError, TypeError, ValueError):

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from gpuzarr.blocks import unit_lengths
 from gpuzarr.cache import ChunkCache
 from gpuzarr.codecs.chain import CodecChain
 from gpuzarr.codecs.contract import Codec
@@ -113,12 +114,12 @@ class ArrayFacts(StoredNode):
     @property
     def read_chunk_sizes(self) -> tuple[tuple[int, ...], ...]:
         """Lengths of the chunks along each axis, clipped to the array."""
-        return _clipped(self.read_grid)
+        return unit_lengths(self.read_grid)
 
     @property
     def write_chunk_sizes(self) -> tuple[tuple[int, ...], ...]:
         """Lengths of the units of writing (shards, or chunks) along each axis, clipped to the array."""
-        return _clipped(self._stored.grid)
+        return unit_lengths(self._stored.grid)
 
     @property
     def cdata_shape(self) -> tuple[int, ...]:
@@ -168,10 +169,3 @@ class ArrayFacts(StoredNode):
 def _numcodec(configuration: dict[str, Any]) -> Any:
     """The numcodecs object of a v2 codec."""
     return import_module("numcodecs").get_codec(dict(configuration))
-
-
-def _clipped(grid: RegularGrid | RectilinearGrid) -> tuple[tuple[int, ...], ...]:
-    bounds = [[grid.axis(i).bounds(k) for k in range(n)] for i, n in enumerate(grid.counts)]
-    return tuple(
-        tuple(min(high, size) - low for low, high in axis) for axis, size in zip(bounds, grid.shape, strict=True)
-    )

@@ -490,6 +490,9 @@ class Group(StoredNode):
     def __repr__(self) -> str:
         return f"<Group {self.store_path}>"
 
+    def _handle_token(self) -> tuple[object, ...]:
+        return (self.device.name, self._handle.get("chunk_store"))
+
     def __reduce__(self) -> tuple[Any, ...]:
         handle = dict(self._handle)
         if "device" in handle:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Self
 
-from gpuzarr.storage.contract import Store
+from gpuzarr.storage.contract import Span, Store
 from gpuzarr.storage.resolve import StorePath
 
 
@@ -50,3 +50,17 @@ class StoredNode:
         )
 
     __hash__ = None  # type: ignore[assignment]
+
+    def __dask_tokenize__(self) -> object:
+        """What tells this node from others, for dask: its place, its metadata, and the state of their document in the
+        store, which an overwrite changes, and a write to chunks does not. One small request."""
+        documents = self.metadata.documents()
+        name = next(iter(documents))
+        found = self.store.get_ranges(f"{self.path}/{name}" if self.path else name, [Span(0, 1)])
+        version = None if found is None else found.version
+        state = tuple(version) if isinstance(version, tuple) else version
+        return (type(self).__qualname__, self.store, self.path, documents, state, *self._handle_token())
+
+    def _handle_token(self) -> tuple[object, ...]:
+        """What of this handle changes what is read."""
+        raise NotImplementedError

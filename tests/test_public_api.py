@@ -38,7 +38,7 @@ ERRORS = """
     LimitError KeyValidationError
     SelectionError BoundsCheckError NegativeStepError ArrayIndexError VindexInvalidSelectionError
     StoreError StoreReadError ShortReadError StoreWriteError ReadOnlyError ObjectChangedError ConflictError
-    LockTimeoutError
+    LockTimeoutError ChunkAlignmentError MissingPackageError
     DeviceError GpuError GpuMemoryError GpuContextLostError ForkError
     ZarrUserWarning ZarrDeprecationWarning ZarrFutureWarning ZarrRuntimeWarning UnstableSpecificationWarning
     MetadataValidationError

@@ -43,6 +43,8 @@ _AT_HAND = ("LocalStore", "MemoryStore", "ZipStore")  # of zarr-python: nothing 
 class MappingStore(Store):
     """Objects in any mapping from keys to bytes; read-only where it is not a MutableMapping."""
 
+    shares_after_pickle = False  # which no mapping says of itself
+
     def __init__(self, mapping: Mapping[str, Any], *, read_only: bool = False) -> None:
         super().__init__(read_only=read_only or not isinstance(mapping, MutableMapping))
         self._mapping: Any = mapping
@@ -57,7 +59,7 @@ class MappingStore(Store):
         return hash((MappingStore, id(self._mapping)))
 
     def with_read_only(self, read_only: bool = True) -> MappingStore:
-        return type(self)(self._mapping, read_only=read_only)
+        return self._on_the_same(type(self)(self._mapping, read_only=read_only))
 
     def get(self, key: str, *, limit: int | None = None) -> bytes | None:
         try:
@@ -162,6 +164,7 @@ class ZarrPythonStore(Store):
         its_own = bool(getattr(store, "read_only", False))
         super().__init__(read_only=its_own if read_only is None else read_only or its_own)
         self._store, self.timeout, self._loop = store, timeout, loop
+        self.shares_after_pickle = "Memory" not in type(store).__name__
         self.in_flight = 0 if type(store).__name__ in _AT_HAND else int(config.get("async.concurrency"))
         self.supports_writes = bool(getattr(store, "supports_writes", True))
         self.supports_deletes = bool(getattr(store, "supports_deletes", True))
@@ -183,7 +186,7 @@ class ZarrPythonStore(Store):
         store = self._store
         if not read_only and getattr(store, "read_only", False):
             store = store.with_read_only(False)
-        return type(self)(store, read_only=read_only, timeout=self.timeout, loop=self._loop)
+        return self._on_the_same(type(self)(store, read_only=read_only, timeout=self.timeout, loop=self._loop))
 
     # ---- reading
 

@@ -11,11 +11,13 @@ has a plain version here, to be replaced where the store can do better.
 
 from __future__ import annotations
 
+import os
 import re
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
-from typing import Any, Literal, NamedTuple, Self, TypeAlias
+from functools import cached_property
+from typing import Any, Literal, NamedTuple, Self, TypeAlias, TypeVar
 
 from gpuzarr.errors import KeyValidationError, LimitError, ObjectChangedError, ReadOnlyError, ShortReadError
 from gpuzarr.storage.locks import thread_lock
@@ -133,6 +135,9 @@ class Leftover(NamedTuple):
     dead: bool  # nobody uses it any more
 
 
+S = TypeVar("S", bound="Store")
+
+
 class Store(ABC):
     """A place for objects. Stores are safe for threads, can be pickled unless they hold memory, and may be used
     as context managers."""
@@ -148,6 +153,7 @@ class Store(ABC):
     coalesce_gap: int = 1 << 20  # bytes that are cheaper to read over than to ask for again
     in_flight: int = 0  # requests that are worth having under way; 0 where nothing is waited for
     swaps: bool = False  # `update` compares and swaps, so that it needs no lock between processes; it never deletes
+    shares_after_pickle: bool = True  # what a pickle becomes, in another process too, is on the same objects
 
     def __init__(self, *, read_only: bool = False) -> None:
         self._read_only = read_only
@@ -348,6 +354,26 @@ class Store(ABC):
             if name not in seen:
                 seen.add(name)
                 yield name
+
+    # ---- other handles
+
+    @cached_property
+    def _alone(self) -> str:
+        """The name of a store that no place names; never given twice, as the address of a dict that is gone is."""
+        return os.urandom(16).hex()
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in self.__dict__.items() if name != "_alone"}
+
+    def __dask_tokenize__(self) -> object:
+        """What tells these objects from those of other stores, for dask and whoever else keeps what it read: the same
+        in every process where the objects are; where no place names them, the same for handles of this store only."""
+        return (type(self).__qualname__, self._alone)
+
+    def _on_the_same(self, other: S) -> S:
+        """`other`, a handle on the objects of this store."""
+        other.__dict__["_alone"] = self._alone
+        return other
 
     # ---- life
 

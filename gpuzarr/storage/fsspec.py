@@ -8,6 +8,7 @@ what is needed here: versions, sizes, conditions and the difference between kind
 from __future__ import annotations
 
 import builtins
+import os
 from collections.abc import Hashable, Iterator, Mapping
 from importlib import import_module
 from typing import Any, Self
@@ -94,8 +95,23 @@ class FsspecStore(RemoteStore):
     def _identity(self) -> Hashable:
         return (FsspecStore, self.path, self._fs)
 
+    @property
+    def shares_after_pickle(self) -> bool:  # type: ignore[override]
+        """False for the filesystem that each process has in its memory."""
+        return _class_of(self._fs) != ("fsspec.implementations.memory", "MemoryFileSystem")
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**super().__getstate__(), "_process": os.getpid()}
+
     def __setstate__(self, state: dict[str, Any]) -> None:
+        home = state["_process"]
         super().__setstate__({**state, "_process": 0})  # a filesystem that was unpickled is of this process
+        if not self.shares_after_pickle and home != os.getpid():  # where all chunks would read as absent
+            raise StoreError(f"{self} is in the memory of process {home}, and this is process {os.getpid()}")
+
+    def __dask_tokenize__(self) -> object:
+        fs = self._fs  # whose own token counts processes and threads
+        return (type(self).__qualname__, self.path, *_class_of(fs), fs.storage_args, fs.storage_options)
 
     def with_read_only(self, read_only: bool = True) -> FsspecStore:
         return type(self)(

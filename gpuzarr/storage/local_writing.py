@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from time import monotonic
-from typing import Literal, NoReturn, TypeAlias
+from typing import Any, Literal, NoReturn, TypeAlias
 
 from gpuzarr.errors import StoreError, StoreReadError, StoreWriteError
 from gpuzarr.storage.atomic import (
@@ -71,6 +71,13 @@ class WritableDirectory(Store):
         self.durability, self.locking = durability, locking
         self._root = os.fspath(self.root)
         self._unswept = False  # "batch": something was written that was not waited for
+
+    def __getstate__(self) -> dict[str, Any]:
+        # Where it is unpickled another directory may be the current one.
+        return {**super().__getstate__(), "root": self.root.absolute(), "_root": os.path.abspath(self._root)}
+
+    def __dask_tokenize__(self) -> object:
+        return (type(self).__qualname__, os.path.abspath(self._root))
 
     def set(self, key: str, value: Buffer) -> None:
         self.set_many(((key, value),))

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Hashable, Iterator, MutableMapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 from weakref import WeakValueDictionary
 
-from gpuzarr.errors import StoreReadError
+from gpuzarr.errors import StoreError, StoreReadError
 from gpuzarr.storage.contract import (
     Buffer,
     Pieces,
@@ -41,6 +42,7 @@ class MemoryStore(Store):
     """
 
     coalesce_gap = 0
+    shares_after_pickle = False
 
     def __init__(self, store_dict: MutableMapping[str, Any] | None = None, *, read_only: bool = False) -> None:
         super().__init__(read_only=read_only)
@@ -59,7 +61,7 @@ class MemoryStore(Store):
         return hash((MemoryStore, id(self._objects)))
 
     def with_read_only(self, read_only: bool = True) -> MemoryStore:
-        return MemoryStore(self._objects, read_only=read_only)
+        return self._on_the_same(MemoryStore(self._objects, read_only=read_only))
 
     # ---- reading
 
@@ -128,7 +130,11 @@ class MemoryStore(Store):
 class _Objects(dict[str, bytes]):
     """A dict that can be found as long as somebody holds it."""
 
-    __slots__ = ("__weakref__",)
+    __slots__ = ("__weakref__", "token")
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.token = os.urandom(16).hex()
 
 
 _named: WeakValueDictionary[str, _Objects] = WeakValueDictionary()
@@ -136,22 +142,27 @@ _named: WeakValueDictionary[str, _Objects] = WeakValueDictionary()
 
 class ManagedMemoryStore(MemoryStore):
     """A MemoryStore that has a name: all stores of one name in a process share their objects, which live as long
-    as one of the stores does. A pickle carries the name only."""
+    as one of the stores does. A pickle carries the name only, and is good in this process: StoreError in others."""
 
     def __init__(self, name: str = "", *, read_only: bool = False) -> None:
-        objects = _named.setdefault(name, _Objects())
-        super().__init__(objects, read_only=read_only)
+        self._objects: _Objects
+        super().__init__(_named.setdefault(name, _Objects()), read_only=read_only)
         self.name = name
 
     def __str__(self) -> str:
         return f"memory://{self.name}"
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return (_managed, (type(self), self.name, self.read_only))
+        return (_managed, (type(self), self.name, self.read_only, os.getpid()))
+
+    def __dask_tokenize__(self) -> object:
+        return (type(self).__qualname__, self._objects.token)
 
     def with_read_only(self, read_only: bool = True) -> ManagedMemoryStore:
         return type(self)(self.name, read_only=read_only)
 
 
-def _managed(kind: type[ManagedMemoryStore], name: str, read_only: bool) -> ManagedMemoryStore:
+def _managed(kind: type[ManagedMemoryStore], name: str, read_only: bool, process: int) -> ManagedMemoryStore:
+    if process != os.getpid():  # where chunks that are elsewhere would read as absent
+        raise StoreError(f"memory://{name} is in the memory of process {process}, and this is process {os.getpid()}")
     return kind(name, read_only=read_only)

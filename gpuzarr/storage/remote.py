@@ -115,7 +115,7 @@ class RemoteStore(Store):
         return min(self.concurrency, self.client.in_flight or self.concurrency)
 
     def __getstate__(self) -> dict[str, Any]:
-        return {k: v for k, v in self.__dict__.items() if k not in ("_client", "_gate")}
+        return {k: v for k, v in super().__getstate__().items() if k not in ("_client", "_gate")}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state, _client=None, _gate=None)

@@ -31,6 +31,7 @@ class WrapperStore(Store):
         self.coalesce_gap = store.coalesce_gap
         self.swaps = store.swaps
         self.in_flight = store.in_flight
+        self.shares_after_pickle = store.shares_after_pickle
 
     def __str__(self) -> str:
         return str(self._store)
@@ -43,6 +44,9 @@ class WrapperStore(Store):
 
     def __hash__(self) -> int:
         return hash((type(self), self._store))
+
+    def __dask_tokenize__(self) -> object:
+        return (type(self).__qualname__, self._store)
 
     def with_read_only(self, read_only: bool = True) -> Self:
         return self._around(self._store.with_read_only(read_only))

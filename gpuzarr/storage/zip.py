@@ -82,7 +82,18 @@ class ZipStore(Store):
     def __reduce__(self) -> tuple[Any, ...]:
         if self.mode != "r" or self.path is None:
             raise TypeError(f"{self} is being written, or is no file that has a path: it cannot be pickled")
-        return (_reopen, (self.path, self.duplicates, self.max_member_bytes))
+        return (_reopen, (self.path.absolute(), self.duplicates, self.max_member_bytes))
+
+    @property
+    def shares_after_pickle(self) -> bool:  # type: ignore[override]
+        """Whether it can be pickled: an archive that is being written cannot, and a file without a path."""
+        return self.mode == "r" and self.path is not None
+
+    def __dask_tokenize__(self) -> object:
+        if not self.shares_after_pickle or self.path is None:
+            return super().__dask_tokenize__()
+        found = os.stat(self.path)
+        return (type(self).__qualname__, os.path.abspath(self.path), found.st_ino, found.st_size, found.st_mtime_ns)
 
     def with_read_only(self, read_only: bool = True) -> ZipStore:
         """The same archive with other access; closing one of them closes all."""
