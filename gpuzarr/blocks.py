@@ -56,16 +56,12 @@ def filled(grid: Grid, given: Mapping[int, Sequence[int]], nbytes: int, itemsize
 
 
 def _spread(counts: Sequence[int], room: float) -> list[int]:
-    """How many units a block takes along each axis, evenly, so that they are about `room` units together."""
+    """How many units a block takes along each axis, about evenly, so that there is room for all of them."""
     times = [1] * len(counts)
-    left = {i for i, count in enumerate(counts) if count > 1}
-    while left:
-        each = max(1, int(room ** (1 / len(left))))
-        whole = {i for i in left if counts[i] <= each}
-        for i in whole or left:
-            times[i] = min(counts[i], each)
-            room /= times[i]
-        left = left - whole if whole else set()
+    shortest_first = sorted(range(len(counts)), key=counts.__getitem__)
+    for axes, i in zip(range(len(counts), 0, -1), shortest_first, strict=True):
+        times[i] = max(1, min(counts[i], int(room ** (1 / axes) + 1e-9)))
+        room /= times[i]
     return times
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Self
 
+from gpuzarr.extras import load
 from gpuzarr.storage.contract import Span, Store
 from gpuzarr.storage.resolve import StorePath
 
@@ -59,7 +60,8 @@ class StoredNode:
         found = self.store.get_ranges(f"{self.path}/{name}" if self.path else name, [Span(0, 1)])
         version = None if found is None else found.version
         state = tuple(version) if isinstance(version, tuple) else version
-        return (type(self).__qualname__, self.store, self.path, documents, state, *self._handle_token())
+        parts = (type(self).__qualname__, self.store, self.path, documents, state, *self._handle_token())
+        return load("dask.base", "dask").normalize_token(parts)
 
     def _handle_token(self) -> tuple[object, ...]:
         """What of this handle changes what is read."""

@@ -86,7 +86,7 @@ def test_filled_blocks_are_whole_units_of_about_the_bytes(grid: Grid, nbytes: in
 
 def test_filled_blocks_grow_along_all_free_axes_and_what_one_cannot_take_goes_to_others() -> None:
     grid = RegularGrid((1000, 1000), (10, 10))
-    assert filled(grid, {}, 40 * 60 * 8, 8) == ((40,) * 25, (40,) * 25)  # 24 units: 4 x 4 fit, evenly
+    assert filled(grid, {}, 40 * 60 * 8, 8) == ((40,) * 25, (60,) * 16 + (40,))  # 4 x 6 of the 24 units that fit
     assert filled(grid, {1: (500, 500)}, 40 * 500 * 8, 8) == ((40,) * 25, (500, 500))
     flat = RegularGrid((10, 100_000), (5, 10))
     assert filled(flat, {}, 10 * 1000 * 8, 8) == ((10,), (1000,) * 100)

@@ -20,6 +20,7 @@ from functools import cached_property
 from typing import Any, Literal, NamedTuple, Self, TypeAlias, TypeVar
 
 from gpuzarr.errors import KeyValidationError, LimitError, ObjectChangedError, ReadOnlyError, ShortReadError
+from gpuzarr.extras import load
 from gpuzarr.storage.locks import thread_lock
 
 Buffer: TypeAlias = Any  # any C-contiguous bytes-like object; `collections.abc.Buffer` from Python 3.12 on
@@ -365,10 +366,14 @@ class Store(ABC):
     def __getstate__(self) -> dict[str, Any]:
         return {name: value for name, value in self.__dict__.items() if name != "_alone"}
 
-    def __dask_tokenize__(self) -> object:
-        """What tells these objects from those of other stores, for dask and whoever else keeps what it read: the same
+    def _named_by(self) -> tuple[object, ...]:
+        """What tells these objects from those of other stores of this class, for whoever keeps what it read: the same
         in every process where the objects are; where no place names them, the same for handles of this store only."""
-        return (type(self).__qualname__, self._alone)
+        return (self._alone,)
+
+    def __dask_tokenize__(self) -> object:
+        # dask takes what it gets here as text, and the text of a store or of its options may leave something out.
+        return load("dask.base", "dask").normalize_token((type(self).__qualname__, *self._named_by()))
 
     def _on_the_same(self, other: S) -> S:
         """`other`, a handle on the objects of this store."""

@@ -109,9 +109,9 @@ class FsspecStore(RemoteStore):
         if not self.shares_after_pickle and home != os.getpid():  # where all chunks would read as absent
             raise StoreError(f"{self} is in the memory of process {home}, and this is process {os.getpid()}")
 
-    def __dask_tokenize__(self) -> object:
+    def _named_by(self) -> tuple[object, ...]:
         fs = self._fs  # whose own token counts processes and threads
-        return (type(self).__qualname__, self.path, *_class_of(fs), fs.storage_args, fs.storage_options)
+        return (self.path, *_class_of(fs), fs.storage_args, fs.storage_options)
 
     def with_read_only(self, read_only: bool = True) -> FsspecStore:
         return type(self)(

@@ -76,8 +76,8 @@ class WritableDirectory(Store):
         # Where it is unpickled another directory may be the current one.
         return {**super().__getstate__(), "root": self.root.absolute(), "_root": os.path.abspath(self._root)}
 
-    def __dask_tokenize__(self) -> object:
-        return (type(self).__qualname__, os.path.abspath(self._root))
+    def _named_by(self) -> tuple[object, ...]:
+        return (os.path.abspath(self._root),)
 
     def set(self, key: str, value: Buffer) -> None:
         self.set_many(((key, value),))

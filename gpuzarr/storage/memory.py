@@ -155,8 +155,8 @@ class ManagedMemoryStore(MemoryStore):
     def __reduce__(self) -> tuple[Any, ...]:
         return (_managed, (type(self), self.name, self.read_only, os.getpid()))
 
-    def __dask_tokenize__(self) -> object:
-        return (type(self).__qualname__, self._objects.token)
+    def _named_by(self) -> tuple[object, ...]:
+        return (self._objects.token,)
 
     def with_read_only(self, read_only: bool = True) -> ManagedMemoryStore:
         return type(self)(self.name, read_only=read_only)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import builtins
-import pickle
 from collections.abc import Hashable, Iterator
 from typing import Any
 
@@ -60,10 +59,10 @@ class ObjectStore(RemoteStore):
         """False for obstore's MemoryStore, which holds what is in it."""
         return type(self.store).__name__ != "MemoryStore"
 
-    def __dask_tokenize__(self) -> object:
+    def _named_by(self) -> tuple[object, ...]:
         if not self.shares_after_pickle:
-            return super().__dask_tokenize__()
-        return (type(self).__qualname__, pickle.dumps(self.store))  # which has all that tells its place
+            return super()._named_by()
+        return (type(self.store).__name__, self.store.__getnewargs_ex__())
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, ObjectStore) and bool(self.store == other.store)

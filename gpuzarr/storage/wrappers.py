@@ -45,8 +45,8 @@ class WrapperStore(Store):
     def __hash__(self) -> int:
         return hash((type(self), self._store))
 
-    def __dask_tokenize__(self) -> object:
-        return (type(self).__qualname__, self._store)
+    def _named_by(self) -> tuple[object, ...]:
+        return (self._store,)
 
     def with_read_only(self, read_only: bool = True) -> Self:
         return self._around(self._store.with_read_only(read_only))

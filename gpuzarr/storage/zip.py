@@ -89,11 +89,11 @@ class ZipStore(Store):
         """Whether it can be pickled: an archive that is being written cannot, and a file without a path."""
         return self.mode == "r" and self.path is not None
 
-    def __dask_tokenize__(self) -> object:
+    def _named_by(self) -> tuple[object, ...]:
         if not self.shares_after_pickle or self.path is None:
-            return super().__dask_tokenize__()
+            return super()._named_by()
         found = os.stat(self.path)
-        return (type(self).__qualname__, os.path.abspath(self.path), found.st_ino, found.st_size, found.st_mtime_ns)
+        return (os.path.abspath(self.path), found.st_ino, found.st_size, found.st_mtime_ns)
 
     def with_read_only(self, read_only: bool = True) -> ZipStore:
         """The same archive with other access; closing one of them closes all."""
