@@ -5,6 +5,7 @@ GpuzarrError                                  whatever gpuzarr itself finds wron
 │   ├── MetadataError                         a metadata document, or arguments that would make one, break the spec
 │   │   ├── NodeTypeValidationError           an array where a group was wanted, or the reverse
 │   │   ├── DataTypeValidationError           an unknown or impossible data type
+│   │   ├── DimensionNamesError (KeyError)    an array does not say how its axes are called, and xarray must know
 │   │   └── UnknownCodecError                 a codec that is not registered; names the package to install
 │   ├── NodeNotFoundError (FileNotFoundError)
 │   │   ├── ArrayNotFoundError
@@ -64,6 +65,12 @@ class NodeTypeValidationError(MetadataError):
 
 class DataTypeValidationError(MetadataError):
     """An unknown or impossible data type."""
+
+
+class DimensionNamesError(MetadataError, KeyError):
+    """An array does not say how its axes are called; a KeyError too, as it is in xarray."""
+
+    __str__ = Exception.__str__  # KeyError's is the repr of the message
 
 
 class UnknownCodecError(MetadataError):

@@ -32,10 +32,11 @@ DTYPE = """
 """
 ERRORS = """
     GpuzarrError BaseZarrError MetadataError NodeTypeValidationError DataTypeValidationError UnknownCodecError
+    DimensionNamesError
     NodeNotFoundError ArrayNotFoundError GroupNotFoundError
     ContainsNodeError ContainsArrayError ContainsGroupError ContainsArrayAndGroupError
     CorruptChunkError ChecksumError CorruptShardError ChunkNotFoundError EncodeError PickleCodecDisabledError
-    LimitError KeyValidationError
+    ChunkAlignmentError LimitError KeyValidationError
     SelectionError BoundsCheckError NegativeStepError ArrayIndexError VindexInvalidSelectionError
     StoreError StoreReadError ShortReadError StoreWriteError ReadOnlyError ObjectChangedError ConflictError
     LockTimeoutError ChunkAlignmentError MissingPackageError
@@ -43,7 +44,14 @@ ERRORS = """
     ZarrUserWarning ZarrDeprecationWarning ZarrFutureWarning ZarrRuntimeWarning UnstableSpecificationWarning
     MetadataValidationError
 """
-EVERY = {"gpuzarr": TOP, "gpuzarr.codecs": CODECS, "gpuzarr.storage": STORAGE, "gpuzarr.dtype": DTYPE}
+XARRAY = """GpuzarrBackendEntrypoint GpuzarrStore open_zarr to_zarr"""
+EVERY = {
+    "gpuzarr": TOP,
+    "gpuzarr.xarray": XARRAY,
+    "gpuzarr.codecs": CODECS,
+    "gpuzarr.storage": STORAGE,
+    "gpuzarr.dtype": DTYPE,
+}
 
 
 @pytest.mark.parametrize("module", EVERY)

@@ -1,0 +1,130 @@
+"""Between xarray's variables and Zarr's arrays: CF coding, what arrays are created with, fill values as JSON.
+
+xarray's Zarr encoding (https://docs.xarray.dev/en/stable/internals/zarr-encoding-spec.html): in format 2 an array's
+fill value is CF's `_FillValue`; in format 3 they are two things, and `_FillValue` is an attribute: floats as base64 of
+a little-endian double, complex numbers as two of these, bytes as base64, other values as JSON has them.
+"""
+
+from __future__ import annotations
+
+import base64
+import struct
+from typing import Any
+
+import numpy as np
+from xarray import Variable
+from xarray.backends.common import ensure_dtype_not_object
+from xarray.coding.strings import EncodedStringCoder, check_vlen_dtype, ensure_fixed_length_bytes
+from xarray.conventions import encode_cf_variable
+
+from gpuzarr.codecs.contract import Codec
+from gpuzarr.devices.borrowing import home, on_host
+from gpuzarr.xarray.chunking import chunk_shape
+
+ARGUMENTS = ("chunks", "shards", "compressors", "filters", "serializer", "chunk_key_encoding", "write_empty_chunks")
+"""What an encoding may hold for the creation of an array; `fill_value` too in format 3."""
+NO_ARGUMENTS = {"source", "original_shape", "preferred_chunks", "cache_metadata"}
+COMPUTED = ("scale_factor", "add_offset", "_FillValue", "missing_value", "_Unsigned", "dtype")
+"""What in an encoding makes the CF conventions compute with the values."""
+
+
+def encoded(variable: Variable, name: Any, zarr_format: int) -> Variable:
+    """The variable as it is stored: coded by the CF conventions, without Python objects.
+
+    Values in the memory of a GPU stay there where nothing is to be computed; else they are coded on the host.
+    """
+    if variable.chunks is None and not on_host(home(variable.data)) and _computes(variable):
+        variable = variable.copy(deep=False, data=variable.data.get())
+    found = encode_cf_variable(variable, name=name)
+    if variable.dtype == bool and found.attrs.get("dtype") == "bool":  # NetCDF has no booleans, but Zarr has
+        attributes = {key: value for key, value in found.attrs.items() if key != "dtype"}
+        found = Variable(found.dims, found.data.astype(bool), attributes, found.encoding)
+    found = ensure_dtype_not_object(found, name=name)
+    if zarr_format == 3 and found.dtype.kind == "T" and found.dtype == np.dtypes.StringDType():
+        return found
+    return ensure_fixed_length_bytes(EncodedStringCoder(allows_unicode=True).encode(found, name=name))
+
+
+def _computes(variable: Variable) -> bool:
+    given = {key: value for key, value in variable.encoding.items() if key in COMPUTED and value is not None}
+    if np.dtype(given.pop("dtype", variable.dtype)) != variable.dtype:
+        return True
+    fills = [given.pop(key, np.nan) for key in ("_FillValue", "missing_value")]
+    return bool(given) or not all(np.isscalar(fill) and fill != fill for fill in fills)
+
+
+def stored_dtype(dtype: np.dtype[Any]) -> Any:
+    """The data type to create an array with."""
+    return str if check_vlen_dtype(dtype) is str else dtype
+
+
+def creation_arguments(variable: Variable, name: Any, zarr_format: int, *, strict: bool) -> dict[str, Any]:
+    """What `variable.encoding` says of chunks and codecs. With `strict`, ValueError for what it has beyond that."""
+    encoding = {key: value for key, value in variable.encoding.items() if key not in NO_ARGUMENTS}
+    known = {*ARGUMENTS, "fill_value"} if zarr_format == 3 else {*ARGUMENTS}
+    unknown = sorted(set(encoding) - known)
+    if strict and unknown:
+        hint = "; in format 2 the fill value is called _FillValue" if "fill_value" in unknown else ""
+        raise ValueError(f"unexpected encoding of variable {name!r}, which Zarr does not take: {unknown!r}{hint}")
+    arguments = {key: encoding[key] for key in ARGUMENTS if key in encoding}
+    arguments["chunks"] = chunk_shape(encoding.get("chunks"), variable.chunks, variable.ndim, name)
+    return arguments
+
+
+def as_plain(codecs: Any) -> Any:
+    """Codecs for a variable's encoding: of format 3 as the dicts that metadata have, which zarr-python takes too when
+    the dataset is written by it."""
+    if isinstance(codecs, tuple):
+        return tuple(map(as_plain, codecs))
+    return codecs.to_dict() if isinstance(codecs, Codec) else codecs
+
+
+def fill_to_json(value: Any, dtype: np.dtype[Any], name: Any) -> Any:
+    """The attribute `_FillValue` of a format 3 array. TypeError where the value is none of this data type."""
+    try:
+        match dtype.kind:
+            case "b":
+                return bool(value)
+            case "i" | "u":
+                return int(value)
+            case "f":
+                return _double(value)
+            case "c":
+                return [_double(complex(value).real), _double(complex(value).imag)]
+            case "S" if isinstance(value, bytes):
+                return base64.standard_b64encode(value).decode()
+            case "U":
+                return str(value)
+    except (TypeError, ValueError) as error:
+        raise TypeError(f"_FillValue of variable {name!r}: {value!r} is no {dtype}") from error
+    raise TypeError(f"_FillValue of variable {name!r}: {value!r} cannot be kept for the data type {dtype}")
+
+
+def fill_from_json(value: Any, dtype: np.dtype[Any], name: Any) -> Any:
+    """The fill value behind an attribute `_FillValue`. Plain numbers, which others write, are taken too. ValueError
+    where it is no such value."""
+    try:
+        match dtype.kind:
+            case "f":
+                return _from_double(value)
+            case "c" if isinstance(value, list):
+                real, imaginary = value
+                return complex(_from_double(real), _from_double(imaginary))
+            case "S":
+                return base64.standard_b64decode(value)
+            case "b" | "i" | "u":
+                return dtype.type(value).item()
+    except (TypeError, ValueError, OverflowError, struct.error) as error:
+        raise ValueError(f"the attribute _FillValue of {name!r} is no {dtype}: {value!r}") from error
+    return value
+
+
+def _double(value: Any) -> str:
+    return base64.standard_b64encode(struct.pack("<d", float(value))).decode()
+
+
+def _from_double(value: Any) -> float:
+    if isinstance(value, str):
+        (found,) = struct.unpack("<d", base64.standard_b64decode(value))
+        return float(found)
+    return float(value)
