@@ -83,13 +83,14 @@ def _nczarr_dimensions(array: Array) -> list[str]:
 def variable_of(array: Array, *, fill_is_mask: bool) -> Variable:
     """An array as a variable, not decoded yet. `fill_is_mask`: whether its fill value stands for missing values."""
     dimensions, attributes = dimensions_of(array)
-    chunks = _lengths(array, array.read_grid)
+    chunks, units = _lengths(array, array.read_grid), _lengths(array, array.write_grid)
     encoding: dict[str, Any] = {
         "chunks": chunks,
-        "preferred_chunks": dict(zip(dimensions, chunks, strict=True)),
+        # What dask takes for `chunks={}`: units of writing, so that a dataset can be written as it was opened.
+        "preferred_chunks": dict(zip(dimensions, units, strict=True)),
         "compressors": as_plain(array.compressors),
         "filters": as_plain(array.filters),
-        "shards": None if array.read_grid is array.write_grid else _lengths(array, array.write_grid),
+        "shards": None if array.read_grid is array.write_grid else units,
     }
     if array.dtype.kind == "T":
         encoding["dtype"] = array.dtype
