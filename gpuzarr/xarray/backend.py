@@ -14,6 +14,7 @@ from xarray import Dataset, DataTree
 from xarray.backends import BackendEntrypoint, StoreBackendEntrypoint
 
 from gpuzarr.devices import Device, get_device
+from gpuzarr.errors import DeviceError
 from gpuzarr.xarray.datastore import UNNAMED, GpuzarrStore
 from gpuzarr.xarray.on_device import on_device
 
@@ -90,7 +91,11 @@ class GpuzarrBackendEntrypoint(BackendEntrypoint):
 
 def open_zarr(store: Any, *, chunks: Any = None, **arguments: Any) -> Dataset:
     """`xr.open_dataset` by this engine. Unlike xarray's function of this name it does not ask for dask by itself:
-    `chunks={}` does, in the chunks (or shards) that are stored."""
+    `chunks={}` does, in the chunks (or shards) that are stored. DeviceError for chunks on a GPU: xarray makes dask
+    arrays of NumPy's only; `gpuzarr.dask` makes others."""
+    device = get_device(arguments.get("device"))
+    if chunks is not None and device.kind != "cpu":
+        raise DeviceError(f"xarray has dask chunks on the host only, got chunks={chunks!r} for {device.name!r}")
     return xarray.open_dataset(store, engine=GpuzarrBackendEntrypoint, chunks=chunks, **arguments)
 
 

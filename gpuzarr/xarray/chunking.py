@@ -37,7 +37,7 @@ def _regular(pieces: Pieces, name: object) -> tuple[int, ...]:
     for lengths in pieces:
         if len(set(lengths[:-1])) > 1 or lengths[-1] > lengths[0]:
             raise ChunkAlignmentError(
-                f"Zarr wants uniform chunk sizes. but for the last one, which may be smaller; variable {name!r} is in"
+                f"Zarr wants uniform chunk sizes, but for the last one, which may be smaller; variable {name!r} is in"
                 f" dask chunks of {pieces!r}: give `chunks` in its encoding, or rechunk it with `chunk()`"
             )
     return tuple(lengths[0] or 1 for lengths in pieces)

@@ -15,6 +15,7 @@ from xarray.conventions import decode_cf_variables
 
 from gpuzarr.api import consolidate_metadata, open_group
 from gpuzarr.array import Array
+from gpuzarr.devices.borrowing import home, on_host
 from gpuzarr.errors import ZarrRuntimeWarning
 from gpuzarr.group import Group
 from gpuzarr.storage.resolve import StorePath
@@ -195,19 +196,7 @@ class GpuzarrStore(AbstractDataStore):
             )
         self._check_append_dim(there)
         attributes = plain_attributes(attributes)
-        stored = self.decoded([name for name in named if name in there])
-        steps = {}
-        for name, (given, variable) in named.items():
-            try:
-                if name in there:
-                    steps[name] = existing_step(name, variable, stored[name], there[name], writing)
-                    continue
-                strict = given in check_encoding_set
-                form = self.zarr_group.metadata.zarr_format
-                steps[name] = new_step(name, variable, form, writing, fill_is_mask=self._fill_is_mask, strict=strict)
-            except Exception as error:
-                error.add_note(f"while variable {name!r} was encoded")
-                raise
+        steps = self._steps(named, there, check_encoding_set)
         if writing.mode == "a-" and writing.append_dim is not None:
             untouched = [n for n in there if n in named and writing.append_dim not in named[n][1].dims]
             steps = {name: step for name, step in steps.items() if name not in untouched}
@@ -215,10 +204,31 @@ class GpuzarrStore(AbstractDataStore):
             self.zarr_group.attrs.put(attributes)
         self.set_variables(steps, writer or ArrayWriter())
 
+    def _steps(self, named: Mapping[str, Any], there: Mapping[str, Array], strict: Any) -> dict[str, Step]:
+        """What is to be done for each variable; nothing is done yet."""
+        stored = self.decoded([name for name in named if name in there])
+        form, mask = self.zarr_group.metadata.zarr_format, self._fill_is_mask
+        steps = {}
+        for name, (given, variable) in named.items():
+            try:
+                if name in there:
+                    steps[name] = existing_step(name, variable, stored[name], there[name], self.writing)
+                else:
+                    steps[name] = new_step(
+                        name, variable, form, self.writing, fill_is_mask=mask, strict=given in strict
+                    )
+            except Exception as error:
+                error.add_note(f"while variable {name!r} was encoded")
+                raise
+        return steps
+
     def set_variables(self, steps: Mapping[str, Step], writer: ArrayWriter) -> None:
         """Make or grow the arrays, and hand their values to `writer`, which writes those that are there already."""
         for name, step in steps.items():
-            writer.add(step.data, step.target(self.zarr_group, name), step.region)
+            target, place = step.target(self.zarr_group, name), home(step.data)
+            if not on_host(place):
+                target = target.to_device(str(place))  # which brings values down as it writes them
+            writer.add(step.data, target, step.region)
 
     def _check_append_dim(self, there: Mapping[str, Array]) -> None:
         dim = self.writing.append_dim

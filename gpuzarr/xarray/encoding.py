@@ -28,7 +28,7 @@ COMPUTED = ("scale_factor", "add_offset", "_FillValue", "missing_value", "_Unsig
 """What in an encoding makes the CF conventions compute with the values."""
 
 
-def encoded(variable: Variable, name: Any, zarr_format: int) -> Variable:
+def encoded(variable: Variable, name: Any) -> Variable:
     """The variable as it is stored: coded by the CF conventions, without Python objects.
 
     Values in the memory of a GPU stay there where nothing is to be computed; else they are coded on the host.
@@ -40,8 +40,8 @@ def encoded(variable: Variable, name: Any, zarr_format: int) -> Variable:
         attributes = {key: value for key, value in found.attrs.items() if key != "dtype"}
         found = Variable(found.dims, found.data.astype(bool), attributes, found.encoding)
     found = ensure_dtype_not_object(found, name=name)
-    if zarr_format == 3 and found.dtype.kind == "T" and found.dtype == np.dtypes.StringDType():
-        return found
+    if found.dtype.kind == "T" and found.dtype == np.dtypes.StringDType():
+        return found  # of variable length; with an encoding for such strings, where it was read from a store
     return ensure_fixed_length_bytes(EncodedStringCoder(allows_unicode=True).encode(found, name=name))
 
 

@@ -32,6 +32,7 @@ class Decoding:
     @classmethod
     def of(cls, stored: np.dtype[Any], decoded: Variable) -> Decoding | None:
         """What xarray did to a variable; None where it left the values as they are."""
+        stored = stored.newbyteorder("=")  # as a device reads it
         encoding, raw = decoded.encoding, stored
         if encoding.get("_Unsigned") in ("true", "false") and stored.kind in "iu":
             raw = np.dtype(f"{'u' if encoding['_Unsigned'] == 'true' else 'i'}{stored.itemsize}")

@@ -18,6 +18,7 @@ from gpuzarr.grid import RectilinearGrid
 from gpuzarr.xarray.encoding import as_plain, fill_from_json
 
 DIMENSIONS = "_ARRAY_DIMENSIONS"  # the attribute of format 2 arrays
+COORDINATE_BYTES = 16 << 20  # decoded chunks of a dimension's coordinate that are kept
 
 
 class StoredVariable(BackendArray):
@@ -66,7 +67,7 @@ def dimensions_of(array: Array) -> tuple[tuple[str, ...], dict[str, Any]]:
         if names is None:
             names = _nczarr_dimensions(array)
             attributes = {key: value for key, value in attributes.items() if not key.lower().startswith("_nc")}
-    if len(names) != array.ndim or None in names:
+    if not isinstance(names, tuple | list) or len(names) != array.ndim or not all(isinstance(n, str) for n in names):
         where = "`dimension_names`" if array.metadata.zarr_format == 3 else f"the attribute `{DIMENSIONS}`"
         raise DimensionNamesError(
             f"{array!r} has no names for its axes, which xarray needs: expected {array.ndim} in {where}, got {names!r}"
@@ -76,13 +77,15 @@ def dimensions_of(array: Array) -> tuple[tuple[str, ...], dict[str, Any]]:
 
 def _nczarr_dimensions(array: Array) -> list[str]:
     found = array.metadata.extra.get("_NCZARR_ARRAY", {})
-    references = found.get("dimrefs", []) if isinstance(found, Mapping) else []
-    return [str(reference).rpartition("/")[2] for reference in references]
+    references = found.get("dimrefs") if isinstance(found, Mapping) else None
+    return [str(reference).rpartition("/")[2] for reference in references] if isinstance(references, list) else []
 
 
 def variable_of(array: Array, *, fill_is_mask: bool) -> Variable:
     """An array as a variable, not decoded yet. `fill_is_mask`: whether its fill value stands for missing values."""
     dimensions, attributes = dimensions_of(array)
+    if dimensions == (array.basename,):  # of an index that is times xarray reads the ends first, and then all
+        array = array.with_cache(COORDINATE_BYTES)
     chunks, units = _lengths(array, array.read_grid), _lengths(array, array.write_grid)
     encoding: dict[str, Any] = {
         "chunks": chunks,

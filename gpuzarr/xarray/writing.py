@@ -58,7 +58,7 @@ def new_step(
     name: str, variable: Variable, zarr_format: int, writing: Writing, *, fill_is_mask: bool, strict: bool
 ) -> Step:
     """The step of a variable whose array is to be made. `strict`: the user gave this encoding, so all of it counts."""
-    variable = encoded(variable.copy(deep=False), name, zarr_format)
+    variable = encoded(variable.copy(deep=False), name)
     variable, fill_value = _without_fill(variable, name, fill_is_mask=fill_is_mask)
     arguments = creation_arguments(variable, name, zarr_format, strict=strict)
     attributes = dict(variable.attrs)
@@ -88,7 +88,7 @@ def existing_step(name: str, variable: Variable, stored: Variable, array: Array,
     _check_dtype(name, variable, stored)
     variable = _onto_axes(name, variable, stored, writing)
     variable.encoding = dict(stored.encoding)
-    variable = encoded(variable, name, array.metadata.zarr_format)
+    variable = encoded(variable, name)
     if writing.write_empty is not None:
         array = array.with_config({"write_empty_chunks": writing.write_empty})
     region, shape = [], []
