@@ -22,6 +22,12 @@ def blocks(language: str) -> list[str]:
     return re.findall(rf"^```{language}\n(.*?)^```$", README, re.DOTALL | re.MULTILINE)
 
 
+def block_with(words: str) -> str:
+    """The one Python block that has these words in it."""
+    (found,) = (block for block in blocks("python") if words in block)
+    return found
+
+
 def test_the_two_commands_come_first() -> None:
     run, test = blocks("bash")[:2]
     assert run == "python3 -m venv .venv && .venv/bin/pip install -q . && .venv/bin/gpuzarr demo\n"
@@ -42,7 +48,7 @@ def test_the_quick_start_runs_as_it_stands(tmp_path: Path, device: str) -> None:
 
 
 def test_the_lines_for_zarr_python_run_as_they_stand(tmp_path: Path) -> None:
-    *_, lines = blocks("python")
+    lines = block_with("codec_pipeline")
     values = np.arange(1_000_000, dtype="float32").reshape(1000, 1000)
     gpuzarr.create_array(tmp_path / "example.zarr", data=values, chunks=(100, 100))
     # Where gpuzarr is no installed package, zarr-python does not find the pipeline by itself.
@@ -60,6 +66,17 @@ def test_the_lines_on_a_gpu_run_on_the_emulated_one(tmp_path: Path) -> None:
     done = subprocess.run(command, cwd=tmp_path, env=_environment(), capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert "zstd@emulated -> bytes@emulated" in done.stdout
+
+
+def test_the_lines_for_xarray_run_on_the_emulated_device(tmp_path: Path) -> None:
+    pytest.importorskip("xarray")
+    lines = block_with("import xarray").replace('"cuda"', '"emulated"')
+    # Where gpuzarr is no installed package, xarray does not find the engine by its name.
+    lines = lines.replace('engine="gpuzarr"', "engine=gpuzarr.xarray.GpuzarrBackendEntrypoint")
+    command = [sys.executable, "-W", "error", "-c", f"import gpuzarr\n{lines}"]
+    done = subprocess.run(command, cwd=tmp_path, env=_environment(), capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("emulated array([1., 1.")
 
 
 def test_the_error_is_the_one_that_is_shown(tmp_path: Path) -> None:
