@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from importlib import import_module
 from typing import Any, Protocol
 
 import numpy as np
@@ -187,6 +188,13 @@ class LazyArray:
 
     def __repr__(self) -> str:
         return f"<LazyArray of {self._array!r} shape={self.shape} dtype={self._dtype}>"
+
+    def _repr_html_(self) -> str:
+        return str(
+            import_module("gpuzarr.notebook").view_html(
+                self.shape, self._dtype, self._dtype.itemsize, repr(self._array)
+            )
+        )
 
 
 class _ViewDoor:

@@ -160,6 +160,12 @@ class ArrayFacts(StoredNode):
         """The one compressor; None where there is none."""
         return self.compressors[0] if self.compressors else None
 
+    def _repr_html_(self) -> str:
+        """A table of facts and a drawing, for notebooks; reads nothing."""
+        return str(
+            import_module("gpuzarr.notebook").array_html(self.metadata, str(self.store_path), self._stored.device.name)
+        )
+
     @property
     def cache(self) -> ChunkCache | None:
         """The cache of decoded chunks, if there is one."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from importlib import import_module
 from typing import Any, Self
 
 import numpy as np
@@ -492,6 +493,11 @@ class Group(StoredNode):
 
     def _handle_token(self) -> tuple[object, ...]:
         return (self.device.name, self._handle.get("chunk_store"))
+
+    def _repr_html_(self) -> str:
+        return str(
+            import_module("gpuzarr.notebook").group_html(self.metadata, str(self.store_path), self._descendants(0))
+        )
 
     def __reduce__(self) -> tuple[Any, ...]:
         handle = dict(self._handle)

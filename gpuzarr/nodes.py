@@ -7,6 +7,7 @@ Format 3 has one document a node (`zarr.json`), which costs one request; format 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from itertools import chain
 from typing import Literal
 
 from gpuzarr.errors import (
@@ -33,7 +34,8 @@ UseConsolidated = bool | str | None
 """None: where it is there; True: it must be; False: never; a string: format 2's, under this key."""
 
 NODE_DOCUMENTS = ("zarr.json", ".zarray", ".zgroup")
-_BATCH = 1000  # nodes whose documents are fetched in one call while listing
+_BATCH = 1000  # nodes whose documents are fetched in one call while listing; fewer at first, as some want only a few
+_FIRST = 64
 _SHORT = 64 << 10  # bytes of a document, for that
 _SHOWN = 10  # names that a message lists
 
@@ -220,8 +222,8 @@ def children(store: Store, path: str, zarr_format: int) -> Iterator[tuple[str, N
     names = sorted(name.rstrip("/") for name in store.list_dir(path))
     names = [name for name in names if name not in DOCUMENTS]
     wanted = ("zarr.json",) if zarr_format == 3 else (".zarray", ".zgroup", ".zattrs")
-    for start in range(0, len(names), _BATCH):
-        batch = names[start : start + _BATCH]
+    for start in chain((0,), range(_FIRST, len(names), _BATCH)):
+        batch = names[start : start + (_BATCH if start else _FIRST)]
         keys = [f"{join(path, name)}/{document}" for name in batch for document in wanted]
         for i, (name, found) in enumerate(zip(batch, _by_node(store, keys, len(wanted)), strict=True)):
             if zarr_format == 2:

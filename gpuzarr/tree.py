@@ -72,7 +72,7 @@ def tree_text(
             break
         texts["/".join(parts)] = f" {shape} {dtype}" if kind == "array" else ""
     drawn = tuple((branch, shown, texts.get(path, "")) for branch, shown, path in branches(texts))
-    return Tree((("", _printable(name), ""), *drawn), note, plain)
+    return Tree((("", printable(name), ""), *drawn), note, plain)
 
 
 def branches(paths: Iterable[str]) -> Iterator[tuple[str, str, str]]:
@@ -88,7 +88,7 @@ def branches(paths: Iterable[str]) -> Iterator[tuple[str, str, str]]:
     while waiting:
         prefix, members = waiting[-1]
         for name, branch, last in members:
-            yield prefix + ("└── " if last else "├── "), _printable(name), branch.path
+            yield prefix + ("└── " if last else "├── "), printable(name), branch.path
             if branch.children:
                 waiting.append((prefix + ("    " if last else "│   "), iter(_ordered(branch))))
                 break
@@ -101,8 +101,8 @@ def _ordered(branch: _Branch) -> list[tuple[str, _Branch, bool]]:
     return [(name, branch.children[name], name == names[-1]) for name in names]
 
 
-def _printable(name: str) -> str:
-    """Names come from the store, and must not drive the terminal."""
-    if name.isprintable():
-        return name
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in name)
+def printable(text: str) -> str:
+    """Names and messages come from the store, and must not drive the terminal."""
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)

@@ -79,6 +79,15 @@ def test_the_lines_for_xarray_run_on_the_emulated_device(tmp_path: Path) -> None
     assert done.stdout.startswith("emulated array([1., 1.")
 
 
+def test_the_lines_for_notebooks_run_as_they_stand(tmp_path: Path) -> None:
+    lines = block_with("_repr_html_")
+    command = [sys.executable, "-W", "error", "-c", lines]
+    subprocess.run(command, cwd=tmp_path, env=_environment(), check=True)
+    html = (tmp_path / "drawn.html").read_text()
+    assert "<svg" in html
+    assert "(365, 720, 1440)" in html
+
+
 def test_the_error_is_the_one_that_is_shown(tmp_path: Path) -> None:
     array = gpuzarr.create_array(tmp_path / "a.zarr", data=np.arange(10_000.0), chunks=5000, compressors=None)
     chunk = tmp_path / "a.zarr/c/1"

@@ -17,8 +17,8 @@ from collections.abc import Sequence
 from gpuzarr._version import __version__
 from gpuzarr.cli import completion, copy, demo, doctor, fsck, info, recover, tree, verify
 from gpuzarr.cli.arguments import EXIT_STATUS
-from gpuzarr.cli.printing import printable
 from gpuzarr.errors import GpuzarrError
+from gpuzarr.tree import printable
 
 COMMANDS = (info, tree, verify, copy, fsck, recover, doctor, demo, completion)
 

@@ -8,8 +8,9 @@ from collections.abc import Sequence
 
 from gpuzarr.cli.arguments import Commands, add_command, add_place
 from gpuzarr.cli.places import anything_at, hinting
-from gpuzarr.cli.printing import print_json, printable
+from gpuzarr.cli.printing import print_json
 from gpuzarr.fsck import Finding, fsck
+from gpuzarr.tree import printable
 
 LISTED = 100  # findings that are printed; all are in the JSON
 

@@ -9,7 +9,8 @@ from typing import Any
 import gpuzarr
 from gpuzarr.cli.arguments import Commands, add_command, add_place
 from gpuzarr.cli.places import describe, hinting, open_place
-from gpuzarr.cli.printing import print_json, printable
+from gpuzarr.cli.printing import print_json
+from gpuzarr.tree import printable
 
 SHOWN = 20  # attributes
 LONGEST = 200  # characters of one of them

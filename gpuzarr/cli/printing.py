@@ -15,6 +15,8 @@ from importlib import import_module
 from typing import Any, TextIO
 from unicodedata import category, east_asian_width
 
+from gpuzarr.tree import printable
+
 UNITS = ("B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB")
 GAP = 2  # spaces between columns
 
@@ -34,11 +36,6 @@ class Row:
 
     cells: Sequence[str]
     style: str = ""
-
-
-def printable(text: str) -> str:
-    """Names and messages come from the store, and must not drive the terminal."""
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
 def print_json(found: Any) -> None:

@@ -6,7 +6,8 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from gpuzarr.cli.printing import on_terminal, printable
+from gpuzarr.cli.printing import on_terminal
+from gpuzarr.tree import printable
 
 Step = Callable[[str, int], None]  # what is being done now, and how many units are over since the last call
 
