@@ -41,6 +41,7 @@ GpuzarrError                                  whatever gpuzarr itself finds wron
 └── GpuError (RuntimeError)                   the GPU, or what drives it, is absent or failed
     ├── GpuMemoryError (MemoryError)          the GPU has no room, even for one chunk
     ├── GpuContextLostError                   a fault on the GPU; this process cannot use it any more
+    │   └── GpuTimeoutError (TimeoutError)    it did not do in time what was queued on it
     └── ForkError                             a GPU that the parent process used, in a forked child
 """
 
@@ -245,6 +246,10 @@ class GpuMemoryError(GpuError, MemoryError):
 
 class GpuContextLostError(GpuError):
     """The GPU met a fault that ends its use in this process; only a new process can use it again."""
+
+
+class GpuTimeoutError(GpuContextLostError, TimeoutError):
+    """The GPU did not do in time (option `gpu.timeout`) what was queued on it, and perhaps never will."""
 
 
 class ForkError(GpuError):

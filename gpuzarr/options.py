@@ -31,6 +31,7 @@ DEFAULTS: dict[str, Any] = {
     "array.allow_unsafe_pickle_decode": False,  # kept for zarr-python's spelling; pickle is never decoded
     "codecs.trusted": False,  # a GPU may decode without a look into the streams; for stores that you vouch for
     "gpu.file_reads": "auto",  # of uncompressed local files to a GPU: "kvikio", "host", or the quicker of both
+    "gpu.timeout": 600.0,  # seconds that a wave may wait for its GPU and for what was queued before it
     "threading.max_workers": None,  # None: one a core
     "json_indent": 2,
     "async.concurrency": 64,  # requests to a cloud or web store that are under way at a time

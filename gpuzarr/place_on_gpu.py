@@ -78,6 +78,7 @@ def _deliver(
     there, absent = _presence(encoded)
     low, high = scatter.bounds(dest.shape, dest.strides, dest.dtype.itemsize)
     target = Area(device.address(dest) + low, high - low)
+    lane.hold(dest)
     if absent.size:
         if missing_is_error:
             raise ChunkNotFoundError(f"chunk {name(int(absent[0]))!r} is not in the store")
@@ -123,6 +124,7 @@ def _room(encoded: Encoded, there: Array, device: GpuDevice) -> Room:
 def move(chunk: Any, in_chunk: tuple[Any, ...], in_dest: tuple[Any, ...], dest: Any, lane: GpuLane) -> None:
     """Copy a part of a decoded chunk, a contiguous device array of `dest`'s dtype, to its place in `dest`."""
     device = lane.device
+    lane.hold(chunk, dest)
     low, high = scatter.bounds(dest.shape, dest.strides, dest.dtype.itemsize)
     one = Wave(1, [()], [in_chunk], [in_dest], [False], [False])
     nothing = np.zeros(1, np.int64)

@@ -40,7 +40,7 @@ ERRORS = """
     SelectionError BoundsCheckError NegativeStepError ArrayIndexError VindexInvalidSelectionError
     StoreError StoreReadError ShortReadError StoreWriteError ReadOnlyError ObjectChangedError ConflictError
     LockTimeoutError ChunkAlignmentError MissingPackageError
-    DeviceError GpuError GpuMemoryError GpuContextLostError ForkError
+    DeviceError GpuError GpuMemoryError GpuContextLostError GpuTimeoutError ForkError
     ZarrUserWarning ZarrDeprecationWarning ZarrFutureWarning ZarrRuntimeWarning UnstableSpecificationWarning
     MetadataValidationError
 """

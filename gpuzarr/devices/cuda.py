@@ -194,13 +194,17 @@ class CudaDevice(GpuDevice):
                 self._functions[kernel] = found
         return found
 
-    def wait(self, lane: GpuLane) -> None:
-        """Wait for the lane's stream, asleep: other lanes need the cores."""
-        self.check()
+    def progress(self, lane: GpuLane) -> Callable[[], bool]:
+        """By an event on the lane's stream."""
         with self._here():
-            done = self._cupy.cuda.Event(block=True, disable_timing=True)
-            done.record(lane.stream)
-            done.synchronize()
+            end = self._cupy.cuda.Event(disable_timing=True)
+            end.record(lane.stream)
+
+        def done() -> bool:
+            with self._here():
+                return bool(end.done)
+
+        return done
 
     # ---- streams
 

@@ -12,6 +12,7 @@ memory is full of 0xA5 then.
         bad_status_rows={0, 7},    # streams of each nvCOMP call that are said to be damaged
         wrong_size_rows={2},       # streams of each nvCOMP call that are said to have another size
         lose_context_after=10,     # after ten copies, launches and waits the device is lost
+        stall_after=10,            # after ten of these it does nothing more, and says nothing
         streams="lazy",            # or "eager"
         kvikio=module,             # what stands for KvikIO; None for none
         kernels="source",          # or "numpy": the NumPy equals; None for source where there is a compiler
@@ -59,6 +60,7 @@ class EmulatedDevice(GpuDevice):
         bad_status_rows: Iterable[int] = (),
         wrong_size_rows: Iterable[int] = (),
         lose_context_after: int | None = None,
+        stall_after: int | None = None,
         streams: Literal["eager", "lazy"] = "eager",
         kernels: Literal["source", "numpy"] | None = None,
         kvikio: Any = None,
@@ -67,7 +69,8 @@ class EmulatedDevice(GpuDevice):
         self.lazy, self._kvikio = streams == "lazy", kvikio
         self.number = next(self.numbers)
         self.xp = EmulatedModule(self)
-        self.memory, self.fail_allocation_at, self.lose_context_after = memory, fail_allocation_at, lose_context_after
+        self.memory, self.fail_allocation_at = memory, fail_allocation_at
+        self.lose_context_after, self.stall_after = lose_context_after, stall_after
         self.bad_status_rows, self.wrong_size_rows = frozenset(bad_status_rows), frozenset(wrong_size_rows)
         self.allocations = 0  # made so far
         self.operations = 0  # copies, launches and waits so far
@@ -204,10 +207,10 @@ class EmulatedDevice(GpuDevice):
         else:
             bytes_at(refused, 4).view(np.uint32)[0] += NUMPY_KERNELS[kernel](threads, *map(int, values))
 
-    def wait(self, lane: GpuLane) -> None:
-        """Do what was queued and is not done yet."""
+    def progress(self, lane: GpuLane) -> Callable[[], bool]:
+        """What is asked does what was queued and is not done yet."""
         self._operate()
-        lane.stream.flush()
+        return lambda: bool(lane.stream.flush())
 
     def queue(self, stream: int, work: Callable[[], Any]) -> None:
         """Queue host work that stands for a library's, on the stream of this pointer."""
@@ -226,6 +229,9 @@ class EmulatedDevice(GpuDevice):
             self.operations += 1
             if self.lose_context_after is not None and self.operations > self.lose_context_after:
                 raise self.lose("emulated: told to fail")
+
+    def _stalled(self) -> bool:
+        return self.stall_after is not None and self.operations > self.stall_after
 
     # ---- streams
 
@@ -250,7 +256,7 @@ class EmulatedDevice(GpuDevice):
         return array._owner.number
 
     def _open_lane(self) -> GpuLane:
-        stream = EmulatedStream(lazy=self.lazy)
+        stream = EmulatedStream(lazy=self.lazy, stalled=self._stalled)
         with self._guard:
             self._streams[stream.ptr] = stream
         return GpuLane(self, stream)
@@ -276,9 +282,9 @@ class EmulatedStream:
 
     _numbers = counter(1)
 
-    def __init__(self, *, lazy: bool) -> None:
+    def __init__(self, *, lazy: bool, stalled: Callable[[], bool]) -> None:
         self.ptr = next(self._numbers)
-        self._lazy = lazy
+        self._lazy, self._stalled = lazy, stalled
         self._pending: deque[tuple[Callable[[], Any], Any]] = deque()  # and what must stay alive until then
 
     def put(self, work: Callable[[], Any], alive: Any) -> None:
@@ -287,10 +293,13 @@ class EmulatedStream:
         if not self._lazy:
             self.flush()
 
-    def flush(self) -> None:
-        """Do what is queued. The first error leaves the rest undone for good, as on a GPU."""
+    def flush(self) -> bool:
+        """Do what is queued; whether that is done. The first error leaves the rest undone for good, as on a GPU."""
+        if self._stalled():
+            return False
         pending, self._pending = self._pending, deque()
         while pending:
             work, alive = pending.popleft()
             work()
             del alive  # and not before
+        return True

@@ -31,7 +31,9 @@ import numpy as np
 from gpuzarr.devices.borrowing import elsewhere, home, on_host, read_only
 from gpuzarr.devices.contract import Device, Lane, check_fits
 from gpuzarr.devices.crew import Crew
-from gpuzarr.errors import DeviceError, ForkError, GpuContextLostError, GpuError
+from gpuzarr.devices.waiting import until
+from gpuzarr.errors import DeviceError, ForkError, GpuContextLostError, GpuError, GpuTimeoutError
+from gpuzarr.options import config
 
 DeviceArray: TypeAlias = Any  # a cupy.ndarray or an EmulatedArray
 HostArray: TypeAlias = np.ndarray[Any, Any]
@@ -158,6 +160,7 @@ class GpuDevice(Device):
         self._lanes: list[GpuLane] = []  # not lent
         self._process: int | None = None  # that used this device first
         self._lost: str | None = None
+        self._stuck: list[GpuLane] = []  # of a lost device
 
     # ---- what cuda and emulated each have their own way of
 
@@ -192,8 +195,9 @@ class GpuDevice(Device):
         third on; integers, or device arrays for their addresses. Zero items are no launch."""
 
     @abstractmethod
-    def wait(self, lane: GpuLane) -> None:
-        """Wait until everything queued on the lane is done. GpuContextLostError where the GPU failed."""
+    def progress(self, lane: GpuLane) -> Callable[[], bool]:
+        """A function that says whether everything queued on the lane by now is done; it does not wait, and raises
+        GpuContextLostError where the GPU failed."""
 
     @abstractmethod
     def free_pool(self) -> None:
@@ -233,6 +237,17 @@ class GpuDevice(Device):
         """Make the lane's stream the calling thread's current one, behind the mark."""
 
     # ---- what they share
+
+    def wait(self, lane: GpuLane) -> None:
+        """Wait until everything queued on the lane is done. GpuContextLostError where the GPU failed, GpuTimeoutError
+        where that takes longer than the option `gpu.timeout`. The device is lost for this process then."""
+        self.check()
+        limit = config.get("gpu.timeout")
+        if not until(self.progress(lane), limit):
+            cause = (
+                f"what was queued on it is not done in {limit} s; the option 'gpu.timeout' says how long it may take"
+            )
+            raise GpuTimeoutError(str(self.lose(cause)))
 
     def empty(self, shape: tuple[int, ...], dtype: np.dtype[Any], order: str = "C") -> DeviceArray:
         """An uninitialised device array. Raises GpuMemoryError; DeviceError for a dtype that devices do not have."""
@@ -344,9 +359,13 @@ class GpuDevice(Device):
                 self._lanes.append(lane)
 
     def _drain(self, lane: GpuLane) -> None:
-        """After a failure: let go of the lane when what it had queued no longer runs."""
+        """After a failure: let go of the lane when what it had queued no longer runs. What a lost device has queued
+        may still come to write in the lane's memory, which is kept, as is all that the lane holds."""
         try:
             lane.settle()
+        except GpuContextLostError:
+            self._stuck.append(lane)
+            return
         except GpuError:
             return  # the one that is being raised came first
         self._return(lane)
