@@ -39,7 +39,7 @@ ERRORS = """
     ChunkAlignmentError LimitError KeyValidationError
     SelectionError BoundsCheckError NegativeStepError ArrayIndexError VindexInvalidSelectionError
     StoreError StoreReadError ShortReadError StoreWriteError ReadOnlyError ObjectChangedError ConflictError
-    LockTimeoutError ChunkAlignmentError MissingPackageError
+    LockTimeoutError MissingPackageError
     DeviceError GpuError GpuMemoryError GpuContextLostError GpuTimeoutError ForkError
     ZarrUserWarning ZarrDeprecationWarning ZarrFutureWarning ZarrRuntimeWarning UnstableSpecificationWarning
     MetadataValidationError
