@@ -18,7 +18,9 @@ import pytest
 
 import gpuzarr
 from gpuzarr.cli import COMMANDS, main, make_parser
+from gpuzarr.cli.hints import failure
 from gpuzarr.cli.printing import Column, Row, cell_width, print_table, ratio_text, size_text
+from gpuzarr.errors import StoreReadError
 from tests.test_floors import HEAVY
 
 ROOT = Path(__file__).parents[1]
@@ -45,9 +47,9 @@ class Terminal(io.StringIO):
 
 @pytest.fixture
 def on_a_terminal(monkeypatch: pytest.MonkeyPatch) -> Callable[..., str]:
-    """A function that prints a table on a terminal of 60 columns and returns what that gets."""
+    """A function that prints a table, or runs a command, on a terminal of 60 columns and returns what that gets."""
 
-    def printed(*table: Any, **environment: str) -> str:
+    def printed(*table: Any, command: list[str] | None = None, **environment: str) -> str:
         for name in ("NO_COLOR", "FORCE_COLOR", "COLORTERM"):
             monkeypatch.delenv(name, raising=False)
         for name, value in {"TERM": "xterm-256color", "COLUMNS": "60", **environment}.items():
@@ -55,7 +57,10 @@ def on_a_terminal(monkeypatch: pytest.MonkeyPatch) -> Callable[..., str]:
         screen = Terminal()
         with monkeypatch.context() as patch:
             patch.setattr(sys, "stdout", screen)
-            print_table(*table)
+            if command is not None:
+                assert main(command) == 0
+            else:
+                print_table(*table)
         return screen.getvalue()
 
     return printed
@@ -104,6 +109,13 @@ def test_a_terminal_gets_colours_and_what_fits(on_a_terminal: Callable[..., str]
     assert "\x1b[31m" not in on_a_terminal(columns, rows, NO_COLOR="1")
     assert "\x1b" not in on_a_terminal(columns, rows, TERM="dumb")
     assert "z" * 40 in on_a_terminal(columns, rows, COLUMNS="200")
+
+
+def test_facts_are_not_cut_on_a_terminal(store: Path, on_a_terminal: Callable[..., str]) -> None:
+    gpuzarr.create_array(store / ("n" * 100), shape=(1,) * 30, dtype="u1")
+    text = on_a_terminal(command=["info", str(store / ("n" * 100))])
+    assert "\x1b[1mType" in text
+    assert str((1,) * 30) in text
 
 
 def test_a_line_that_is_too_long_is_cut(on_a_terminal: Callable[..., str]) -> None:
@@ -292,7 +304,36 @@ def test_attributes_are_shown_and_cannot_drive_the_terminal(capsys: pytest.Captu
     assert max(map(len, out.splitlines())) < 250
 
 
-# ---- start
+def test_what_a_service_refuses_may_be_public() -> None:
+    denied = StoreReadError("cannot read 'zarr.json': NoCredentialsError()")
+    assert list(failure("s3://bucket/x", denied)) == [
+        "where the data are public, no credentials are needed: --option anon=true"
+    ]
+    assert "token=anon" in next(failure("simplecache::gs://bucket/x", StoreReadError("403 Forbidden")))
+    assert list(failure("s3://bucket/x", StoreReadError("timed out"))) == []
+    assert list(failure("/some/path", StoreReadError("permission denied"))) == []
+    assert list(failure("https://host/x", ImportError("aiohttp"))) == ["pip install 'aiohttp'"]
+
+
+# ---- start, and end
+
+
+def test_output_that_nobody_reads_is_no_error(store: Path) -> None:
+    for i in range(300):
+        gpuzarr.open_group(store).create_group(f"{i:0200}")
+    code = "import sys\nfrom gpuzarr.cli import main\nsys.exit(main(sys.argv[1:]))"
+    done = subprocess.Popen(
+        [sys.executable, "-c", code, "tree", str(store)],
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+    assert done.stdout is not None
+    done.stdout.close()
+    assert done.wait(60) == 141
+    assert done.stderr is not None
+    assert done.stderr.read() == b""
+    done.stderr.close()
 
 
 @pytest.mark.parametrize("words", [["--help"], ["info", "a.zarr"], ["tree", "a.zarr"], ["completion", "bash"]])

@@ -1,7 +1,7 @@
 """The `gpuzarr` command.
 
 Exit status: 0 all is well; 1 something in the store is damaged or left over, or what was read is not what was written;
-2 the command cannot be carried out (usage, nothing at the path, no access); 130 interrupted.
+2 the command cannot be carried out (usage, nothing at the path, no access); 130 interrupted; 141 nobody reads on.
 
 A command is a module of this package with a function `add_parser`, named in `COMMANDS`. What it needs beyond the
 library itself it imports when it runs, so that the command line starts quickly.
@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import sys
 from collections.abc import Sequence
 
@@ -27,7 +28,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line in `argv` (default: the process's own) and return its exit status."""
     arguments = make_parser().parse_args(argv)
     try:
-        return int(arguments.run(arguments))
+        status = int(arguments.run(arguments))
+        sys.stdout.flush()
+        return status
+    except BrokenPipeError:  # who read the output, `head` for one, has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python would complain when it ends
+        return 141
     except (GpuzarrError, OSError, ImportError, ValueError) as error:
         return _fail(error, as_json=arguments.json)
     except KeyboardInterrupt:

@@ -1,7 +1,8 @@
 """`gpuzarr copy`: a node with all below it to another place, in any two stores, as its bytes are stored.
 
-TARGET is the place of the copy itself. Where that lies in a group of the other format, arrays are decoded and written
-anew in that format, as `gpuzarr.copy` does it.
+TARGET is the place of the copy itself, and a URL a root of its own: consolidated metadata are renewed where a group
+above lies in a local directory or in the same archive. Where that group has the other format, arrays are decoded and
+written anew, as `gpuzarr.copy` does it.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from gpuzarr.cli.printing import print_errors, print_json, size_text
 from gpuzarr.cli.progress import progress
 from gpuzarr.errors import ContainsNodeError
 from gpuzarr.nodes import not_found, parents, read_group, read_node
-from gpuzarr.storage import Store
+from gpuzarr.storage import LocalStore, Store
 from gpuzarr.transfer import Transfer, transfer
 
 
@@ -42,7 +43,7 @@ def run(arguments: argparse.Namespace) -> int:
         if node is None:
             raise not_found(*source, None)
     with hinting(arguments.target, arguments.target_option):
-        target = open_inside(arguments.target, arguments.target_option, "a")
+        target = _safe(*open_inside(arguments.target, arguments.target_option, "a"))
         above = _group_above(*target)
     same = above is None or above.metadata.zarr_format == node.zarr_format
     with _finished(target[0]), progress(not arguments.json) as step:
@@ -52,6 +53,11 @@ def run(arguments: argparse.Namespace) -> int:
             report = _rewrite(source, above, target[1], overwrite=arguments.overwrite)
     _print(arguments, report, same)
     return 0
+
+
+def _safe(store: Store, path: str) -> tuple[Store, str]:
+    """The target; local files are on the disk when it is closed, as the source may be deleted then."""
+    return LocalStore(store.root, durability="batch") if isinstance(store, LocalStore) else store, path
 
 
 @contextmanager

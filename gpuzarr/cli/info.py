@@ -9,8 +9,7 @@ from typing import Any
 import gpuzarr
 from gpuzarr.cli.arguments import Commands, add_command, add_place
 from gpuzarr.cli.places import describe, hinting, open_place
-from gpuzarr.cli.printing import print_json
-from gpuzarr.tree import printable
+from gpuzarr.cli.printing import print_fields, print_json
 
 SHOWN = 20  # attributes
 LONGEST = 200  # characters of one of them
@@ -34,8 +33,7 @@ def run(arguments: argparse.Namespace) -> int:
         stored = {"nbytes_stored": int(node.nbytes_stored)} if isinstance(node, gpuzarr.Array) else {}
         print_json(described | stored | {"metadata": node.metadata.to_dict()})
         return 0
-    for line in str(node.info_complete()).splitlines():
-        print(printable(line))
+    print_fields(str(node.info_complete()).splitlines())
     if node.attrs:
         print_attributes(dict(node.attrs))
     return 0

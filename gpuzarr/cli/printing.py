@@ -102,6 +102,18 @@ def print_styled(line: str, style: str) -> None:
     _print_line(terminal(), printable(line), style)
 
 
+def print_fields(lines: Iterable[str]) -> None:
+    """Print lines of a name, a colon and a value; on a terminal the names are bold, and nothing is cut."""
+    console = terminal()
+    for line in map(printable, lines):
+        name, colon, value = line.partition(" : ")
+        if console is None:
+            print(line)
+        else:
+            text = import_module("rich.text").Text.assemble((name, "bold"), colon, value)
+            console.print(text, soft_wrap=True, highlight=False)
+
+
 def print_errors(lines: Iterable[str]) -> None:
     """Print to the error output what was found wrong."""
     for line in lines:

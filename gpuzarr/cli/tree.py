@@ -16,6 +16,7 @@ import gpuzarr
 from gpuzarr.cli.arguments import Commands, add_command, add_place, positive
 from gpuzarr.cli.places import Found, describe, hinting, is_url, members, open_place, walk
 from gpuzarr.cli.printing import Column, Row, print_errors, print_json, print_table, ratio_text, size_text
+from gpuzarr.cli.progress import Step, progress
 from gpuzarr.errors import BaseZarrError
 from gpuzarr.nodes import NODE_DOCUMENTS, parents
 from gpuzarr.storage import Store
@@ -33,6 +34,7 @@ COLUMNS = (
     Column("ratio", right=True, spare=6),
     Column("codecs", spare=7),
 )
+OFTEN = 1000  # objects between two movements of the progress bar
 SHOWN = 10  # hidden nodes that are named
 
 
@@ -65,7 +67,8 @@ def run(arguments: argparse.Namespace) -> int:
             found = list(members(gpuzarr.open(store, path=path, mode="r")))
         except BaseZarrError:
             found = list(walk(store, path))
-    sizes = measure(store, path, found) if wanted and store.supports_listing else None
+    with progress(not arguments.json) as step:
+        sizes = measure(store, path, found, step) if wanted and store.supports_listing else None
     if arguments.depth is not None:
         found = [each for each in found if each[0].strip("/").count("/") < arguments.depth]
     if arguments.json:
@@ -80,12 +83,14 @@ def run(arguments: argparse.Namespace) -> int:
     return 1 if damaged else 0
 
 
-def measure(store: Store, path: str, found: Sequence[Found]) -> Sizes:
+def measure(store: Store, path: str, found: Sequence[Found], step: Step) -> Sizes:
     """List every object once, and count its bytes to the node that it belongs to."""
     known = {name.strip("/") for name, _ in found}
     start = len(path) + 1 if path else 0
     sizes = Sizes(Counter(), [])
-    for key, size in store.list_sizes(path):
+    for number, (key, size) in enumerate(store.list_sizes(path), start=1):
+        if number % OFTEN == 0:
+            step("objects", OFTEN)
         above, _, name = key[start:].rpartition("/")
         if name in NODE_DOCUMENTS and above not in known:
             sizes.hidden.append(f"/{above}")
