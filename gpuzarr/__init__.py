@@ -39,6 +39,7 @@ from gpuzarr.options import config
 
 if TYPE_CHECKING:
     from gpuzarr import codecs
+    from gpuzarr.conversion import convert
     from gpuzarr.copying import copy, copy_all, copy_store
     from gpuzarr.saving import load, save, save_array, save_group
     from gpuzarr.sync import ProcessSynchronizer, ThreadSynchronizer
@@ -48,6 +49,7 @@ if TYPE_CHECKING:
 _LATER = {
     "ProcessSynchronizer": "sync",
     "ThreadSynchronizer": "sync",
+    "convert": "conversion",
     "copy": "copying",
     "copy_all": "copying",
     "copy_store": "copying",
@@ -72,6 +74,7 @@ __all__ = [
     "codecs",
     "config",
     "consolidate_metadata",
+    "convert",
     "copy",
     "copy_all",
     "copy_store",

@@ -101,3 +101,29 @@ def as_json(attributes: Mapping[str, Any]) -> dict[str, Any]:
     except (TypeError, ValueError, RecursionError) as error:
         raise TypeError(f"attributes must be JSON (numbers, strings, lists, dicts, bools, None): {error}") from error
     return found
+
+
+def plain(value: Any) -> Any:
+    """A value as JSON: scalars and arrays of NumPy as numbers, strings and lists, records as dicts, bytes as text.
+
+    TypeError where JSON has no form for it: complex numbers, dates, bytes that are no UTF-8, objects.
+    """
+    if isinstance(value, Mapping):
+        return {str(key): plain(each) for key, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(each) for each in value]
+    dtype: Any = getattr(value, "dtype", None)
+    if getattr(dtype, "names", None) is not None and value.ndim == 0:
+        return {name: plain(value[name]) for name in dtype.names}
+    if getattr(value, "ndim", 0):
+        return value.tolist() if dtype.kind in "biuf" else [plain(each) for each in value]
+    if isinstance(value, bytes):
+        try:
+            return value.decode()
+        except UnicodeDecodeError:
+            raise TypeError(f"bytes that are no UTF-8: {value[:50]!r}") from None
+    if dtype is not None and dtype.kind in "biufSU":
+        return plain(value.item())
+    if value is None or isinstance(value, str | bool | int | float):
+        return value
+    raise TypeError(f"JSON has nothing for a {type(value).__name__}: {value!r:.50}")

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from gpuzarr.array import Array
+from gpuzarr.attributes import plain
 from gpuzarr.creation import create_like, metadata_of
 from gpuzarr.errors import ContainsNodeError
 from gpuzarr.group import Group
@@ -179,13 +180,7 @@ def _copy_values(
 
 def _attributes(source: Any) -> dict[str, Any]:
     """As JSON; h5py's attributes are NumPy scalars and arrays, and bytes."""
-    return {key: _plain(value) for key, value in source.attrs.items()}
-
-
-def _plain(value: Any) -> Any:
-    if hasattr(value, "tolist"):
-        value = value.tolist()
-    return value.decode("utf-8", "replace") if isinstance(value, bytes) else value
+    return {key: plain(value) for key, value in source.attrs.items()}
 
 
 def copy_store(

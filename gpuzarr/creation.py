@@ -6,11 +6,9 @@ A new array is put together completely, its codec chain included, before anythin
 from __future__ import annotations
 
 import json
-import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import partial
-from itertools import product
 from typing import Any
 
 import numpy as np
@@ -18,10 +16,10 @@ import numpy as np
 from gpuzarr.array import Array
 from gpuzarr.create import DEFAULT_FILL_VALUE, array_metadata, settings_of
 from gpuzarr.errors import MetadataError
-from gpuzarr.grid import Grid
 from gpuzarr.making import making_node
 from gpuzarr.metadata import array_from_v2, array_from_v3
 from gpuzarr.metadata.model import ArrayMetadata
+from gpuzarr.regions import regions
 from gpuzarr.storage.contract import Store
 
 COPY_BYTES = 64 << 20  # about this much of a source is in memory at a time
@@ -265,24 +263,6 @@ def fill(array: Array, data: Any) -> None:
     if isinstance(data, np.ndarray) or not array.ndim:
         array[...] = data if isinstance(data, np.ndarray) else data[()]
         return
-    for region in regions(array.metadata.grid, array.dtype.itemsize):
+    chunks = _chunks_of(data)
+    for region in regions(array.metadata.grid, array.dtype.itemsize, COPY_BYTES, None if chunks == "auto" else chunks):
         array[region] = data[region]
-
-
-def regions(grid: Grid, itemsize: int, nbytes: int = COPY_BYTES) -> Iterator[tuple[slice, ...]]:
-    """The array in boxes of whole chunks, each of about `nbytes` bytes or one chunk, where that is larger."""
-    room = nbytes // max(1, math.prod(grid.largest_chunk) * itemsize)
-    steps = []
-    for count in reversed(grid.counts):
-        steps.append(max(1, min(count, room)))
-        room //= steps[-1]
-    axes = []
-    for i, step in zip(range(grid.ndim), reversed(steps), strict=True):
-        axis, count = grid.axis(i), grid.counts[i]
-        axes.append(
-            [
-                slice(axis.bounds(k)[0], min(axis.bounds(min(k + step, count) - 1)[1], grid.shape[i]))
-                for k in range(0, count, step)
-            ]
-        )
-    yield from product(*axes)

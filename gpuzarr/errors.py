@@ -21,6 +21,7 @@ GpuzarrError                                  whatever gpuzarr itself finds wron
 │   ├── EncodeError                           the data cannot be written with this array's codecs
 │   ├── PickleCodecDisabledError              pickle is never decoded
 │   ├── ChunkAlignmentError                   blocks that would be written at once share a chunk or shard
+│   ├── ConversionError                       something to be converted cannot be read, or has no form in Zarr
 │   ├── LimitError                            a size in the store is beyond a limit that can be raised by an option
 │   └── KeyValidationError                    a key that no store may hold ('..', absolute, NUL, ...)
 ├── SelectionError (IndexError)               an index that does not fit the array
@@ -170,6 +171,10 @@ class ChunkAlignmentError(BaseZarrError):
 
 class LimitError(BaseZarrError):
     """A size in the store is beyond a limit; the message names the option that raises it."""
+
+
+class ConversionError(BaseZarrError):
+    """Something to be converted cannot be read as what it is, or holds what Zarr has no form for."""
 
 
 class KeyValidationError(BaseZarrError):

@@ -8,6 +8,7 @@ Findings by kind, with what `recover` does about them:
                   that died
     consolidated  copies of metadata that are not as the metadata are           written again
     document      a metadata document that cannot be read                       left
+    unfinished    the notes of a conversion that was cut short                  left
     stray         an object that no array and no group accounts for             left
     empty         a chunk of no bytes, as a loss of power leaves it             left
     size          a chunk of another size than all of its array must have       left
@@ -29,7 +30,7 @@ from gpuzarr.making import fresh_consolidated
 from gpuzarr.metadata.model import ArrayMetadata, GroupMetadata, Node
 from gpuzarr.nodes import join, parents, read_node
 from gpuzarr.shards import read_index
-from gpuzarr.storage.contract import DOCUMENTS, Store
+from gpuzarr.storage.contract import CONVERSION, DOCUMENTS, Store
 from gpuzarr.stored import StoredArray
 from gpuzarr.survey import check_chunks
 
@@ -90,6 +91,9 @@ def _objects(store: Store, path: str, nodes: dict[str, Node]) -> Iterator[Findin
                 yield Finding("document", place or "/", f"{type(error).__name__}: {error}")
     for key, size in store.list_sizes(path):
         if _is_document(key):
+            continue
+        if key.rpartition("/")[2] == CONVERSION:
+            yield Finding("unfinished", key, "a conversion was cut short here; start it again, or delete what is there")
             continue
         owner = next((each for each in reversed(parents(key)) if each in nodes), None)
         if owner is None or isinstance(nodes[owner], GroupMetadata):

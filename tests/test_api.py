@@ -15,7 +15,6 @@ import pytest
 import gpuzarr as zarr
 from gpuzarr.attributes import Attributes
 from gpuzarr.codecs import BloscCodec, GzipCodec, ZstdCodec
-from gpuzarr.creation import regions
 from gpuzarr.errors import (
     ArrayNotFoundError,
     ContainsArrayError,
@@ -28,6 +27,7 @@ from gpuzarr.errors import (
     ReadOnlyError,
 )
 from gpuzarr.grid import RectilinearGrid, RegularGrid
+from gpuzarr.regions import regions
 from gpuzarr.storage import CountingStore, LocalStore, MemoryStore, StorePath, ZipStore
 
 DATA = np.arange(63, dtype="f4").reshape(7, 9)

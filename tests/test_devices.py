@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import gc
 import subprocess
 import sys
 import threading
+import weakref
 import zlib
 from collections.abc import Callable
 from pathlib import Path
@@ -19,6 +21,7 @@ import pytest
 import gpuzarr.devices as devices
 from gpuzarr.devices import CpuDevice, EmulatedDevice, columns, cuda, get_device, launches
 from gpuzarr.devices.contract import Lane
+from gpuzarr.devices.crew import Crew
 from gpuzarr.devices.emulated_array import EmulatedArray
 from gpuzarr.devices.gpu import GpuDevice, GpuLane
 from gpuzarr.devices.launches import Area, Rows
@@ -877,3 +880,29 @@ def test_arrays_of_another_gpu_are_refused(fake: fake_cupy.FakeCupy, monkeypatch
     monkeypatch.setattr(device, "number", 1)
     with pytest.raises(TypeError, match="has no address on 'cuda:0'"):
         device.address(array)
+
+
+def test_a_helper_that_is_let_off_keeps_nothing_in_memory() -> None:
+    """The crew's only helper walks with the caller, and both have inner walks for which nobody is left."""
+    crew, held, kept = Crew(), [], []
+
+    def inner() -> None:
+        class Held:
+            pass
+
+        one = Held()
+        held.append(weakref.ref(one))
+        crew.walk(lambda: kept.append(one is not None), 2, 2)
+
+    def outer() -> None:
+        for _ in range(5):
+            inner()
+            gc.collect()
+        meeting.wait()
+        alive.append(sum(each() is not None for each in held))
+        meeting.wait()
+
+    meeting, alive = threading.Barrier(2, timeout=30), list[int]()
+    crew.walk(outer, 2, 2)
+    assert len(held) == 10
+    assert alive == [0, 0]

@@ -10,7 +10,7 @@ import gpuzarr
 
 TOP = """
     Array Group ArrayMetadata GroupMetadata ProcessSynchronizer ThreadSynchronizer __version__
-    array consolidate_metadata copy copy_all copy_store create create_array create_group create_hierarchy device
+    array consolidate_metadata convert copy copy_all copy_store create create_array create_group create_hierarchy device
     empty empty_like from_array full full_like group load ones ones_like open open_array open_consolidated
     open_group open_like print_debug_info save save_array save_group set_format set_log_level tree zeros zeros_like
     codecs config errors storage
@@ -36,7 +36,7 @@ ERRORS = """
     NodeNotFoundError ArrayNotFoundError GroupNotFoundError
     ContainsNodeError ContainsArrayError ContainsGroupError ContainsArrayAndGroupError
     CorruptChunkError ChecksumError CorruptShardError ChunkNotFoundError EncodeError PickleCodecDisabledError
-    ChunkAlignmentError LimitError KeyValidationError
+    ConversionError LimitError KeyValidationError
     SelectionError BoundsCheckError NegativeStepError ArrayIndexError VindexInvalidSelectionError
     StoreError StoreReadError ShortReadError StoreWriteError ReadOnlyError ObjectChangedError ConflictError
     LockTimeoutError MissingPackageError

@@ -16,12 +16,12 @@ import sys
 from collections.abc import Sequence
 
 from gpuzarr._version import __version__
-from gpuzarr.cli import completion, copy, demo, doctor, fsck, info, recover, tree, verify
+from gpuzarr.cli import completion, convert, copy, demo, doctor, fsck, info, recover, tree, verify
 from gpuzarr.cli.arguments import EXIT_STATUS
 from gpuzarr.errors import GpuzarrError
 from gpuzarr.tree import printable
 
-COMMANDS = (info, tree, verify, copy, fsck, recover, doctor, demo, completion)
+COMMANDS = (info, tree, verify, copy, convert, fsck, recover, doctor, demo, completion)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -14,6 +14,25 @@ if TYPE_CHECKING:
 _crews: weakref.WeakSet[Crew] = weakref.WeakSet()
 
 
+class _Turn:
+    """A walk until it is over. A helper that is let off stays in the queue as long as the others are busy, and would
+    keep all that the walk holds in memory."""
+
+    __slots__ = ("_walk",)
+
+    def __init__(self, walk: Callable[[], None]) -> None:
+        self._walk: Callable[[], None] | None = walk
+
+    def __call__(self) -> None:
+        walk = self._walk
+        if walk is not None:
+            walk()
+
+    def end(self) -> None:
+        """Let go of the walk."""
+        self._walk = None
+
+
 class Crew:
     """A pool of threads, started at the first use."""
 
@@ -32,11 +51,13 @@ class Crew:
         The caller always takes part, so a walk may itself need the crew without waiting for a busy one; helpers that
         have not begun when the caller is done are let off. The first exception is raised.
         """
-        aids = [self._submit(walk, most - 1) for _ in range(hands - 1)]
+        turn = _Turn(walk)
+        aids = [self._submit(turn, most - 1) for _ in range(hands - 1)]
         try:
             walk()
         finally:
             errors = [aid.exception() for aid in aids if not aid.cancel()]
+            turn.end()
         for error in errors:
             if error is not None:
                 raise error

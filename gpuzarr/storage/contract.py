@@ -27,6 +27,7 @@ Buffer: TypeAlias = Any  # any C-contiguous bytes-like object; `collections.abc.
 
 MAX_KEY_BYTES = 1024
 DOCUMENTS = ("zarr.json", ".zarray", ".zgroup", ".zattrs", ".zmetadata")  # names of metadata documents, in any place
+CONVERSION = ".conversion.json"  # the notes of a conversion that is under way
 TEMPORARY_PREFIX = ".gz-"  # our temporary files; never a key, never listed
 LOCK_SUFFIX = ".__gzlock"  # our lock files; never a key, never listed
 
@@ -149,6 +150,7 @@ class Store(ABC):
     has_files: bool = False  # objects are local files, which `steady` opens
     deletes_at_once: bool = False  # `delete_prefix` removes everything in one step, as readers see it
     reads_into: bool = False  # `read_into` reads straight into the room it is given, without a copy of its own
+    lasting: bool = True  # what was put is there for good; False where that is only so once the store is closed
     gathers: bool = False  # an object may be put as a list of buffers
     scatters: bool = False  # `get_ranges` takes several buffers for one span
     coalesce_gap: int = 1 << 20  # bytes that are cheaper to read over than to ask for again

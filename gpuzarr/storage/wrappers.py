@@ -30,6 +30,7 @@ class WrapperStore(Store):
         self.scatters = store.scatters
         self.coalesce_gap = store.coalesce_gap
         self.swaps = store.swaps
+        self.lasting = store.lasting
         self.in_flight = store.in_flight
         self.shares_after_pickle = store.shares_after_pickle
 

@@ -35,6 +35,8 @@ class ZipStore(Store):
     member of more than `max_member_bytes` is refused with LimitError before it is inflated.
     """
 
+    lasting = False
+
     def __init__(
         self,
         path: str | os.PathLike[str] | IO[bytes],

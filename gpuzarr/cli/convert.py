@@ -1,0 +1,171 @@
+"""`gpuzarr convert`: HDF5, NetCDF, NPY, NPZ or Zarr to Zarr."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import re
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from typing import Any
+
+import gpuzarr
+from gpuzarr.cli.arguments import Commands, add_command, add_place, positive
+from gpuzarr.cli.places import hinting
+from gpuzarr.cli.printing import print_json, printable
+from gpuzarr.cli.progress import progress
+from gpuzarr.errors import ChecksumError
+from gpuzarr.info import byte_text
+
+LISTED = 20  # items that are printed; all are in the JSON
+_SIZE = re.compile(r"(\d+)([KMGT]?)(?:i?B)?", re.IGNORECASE)
+_LEVELS = {"zstd": "level", "gzip": "level", "blosc": "clevel"}
+
+
+def add_parser(commands: Commands) -> None:
+    """The command's arguments."""
+    summary = "convert HDF5, NetCDF, NPY, NPZ or Zarr to Zarr; started again, it goes on where it was cut short"
+    example = "gpuzarr convert run.h5 run.zarr --shards auto --compressor zstd:3 --exclude 'raw/*'"
+    parser = add_command(commands, "convert", run, summary, example=example)
+    add_place(parser, "source", what="a file, or path or URL of a Zarr store", option="source-option")
+    add_place(parser, "target", what="path or URL of a Zarr store")
+    parser.add_argument("--source-path", default="", metavar="PATH", help="a group or array in the source")
+    parser.add_argument("--path", default="", metavar="PATH", help="where in the target")
+    parser.add_argument("--format", type=int, choices=(2, 3), help="Zarr format (default: the source's, or 3)")
+    shape = "keep, auto, one size, or one size an axis (100,100); PATTERN=... for arrays of matching paths, repeatedly"
+    parser.add_argument("--chunks", action="append", default=[], metavar="SIZES", help=shape)
+    parser.add_argument("--shards", action="append", default=[], metavar="SIZES", help=f"{shape}; none for none")
+    parser.add_argument(
+        "--compressor",
+        default="keep",
+        metavar="CODEC",
+        help="keep, none, zstd, gzip, blosc, with a level as zstd:3, or JSON as in metadata (default: keep)",
+    )
+    parser.add_argument("--include", action="append", default=[], metavar="PATTERN", help="convert these only")
+    parser.add_argument("--exclude", action="append", default=[], metavar="PATTERN", help="leave these out")
+    parser.add_argument(
+        "--skip-unsupported", action="store_true", help="leave out, and list, what Zarr has no form for"
+    )
+    parser.add_argument("--consolidate", action="store_true", help="write consolidated metadata")
+    parser.add_argument("--overwrite", action="store_true", help="remove what is at the target first")
+    parser.add_argument("--no-resume", action="store_true", help="do not go on where a conversion was cut short")
+    parser.add_argument("--verify", action="store_true", help="read back what was written, and compare")
+    parser.add_argument("--memory", type=size, default="256MiB", metavar="SIZE", help="at most (default: 256MiB)")
+    parser.add_argument("--threads", type=positive, metavar="N", help="regions worked on at once (default: cores)")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """`gpuzarr convert SOURCE TARGET`."""
+    chosen: dict[str, Any] = {
+        "source_path": arguments.source_path,
+        "path": arguments.path,
+        "zarr_format": arguments.format,
+        "chunks": layout(arguments.chunks),
+        "shards": layout(arguments.shards),
+        "compressors": compressor(arguments.compressor),
+        "include": arguments.include,
+        "exclude": arguments.exclude,
+        "skip_unsupported": arguments.skip_unsupported,
+        "consolidate": arguments.consolidate,
+        "overwrite": arguments.overwrite,
+        "resume": not arguments.no_resume,
+        "verify": arguments.verify,
+        "memory_limit": arguments.memory,
+        "threads": arguments.threads,
+        "source_options": dict(arguments.source_option) or None,
+        "storage_options": dict(arguments.option) or None,
+    }
+    try:
+        with _bar(not arguments.json) as moved, hinting(arguments.source):
+            report = gpuzarr.convert(arguments.source, arguments.target, progress=moved, **chosen)
+    except ChecksumError as error:
+        print(f"gpuzarr: {printable(str(error))}", file=sys.stderr)
+        return 1
+    except TypeError as error:  # options that do not belong to this kind of path, codecs of another kind
+        raise ValueError(error) from error
+    found = {"source": arguments.source, "target": arguments.target, **asdict(report), "ratio": _ratio(report)}
+    if arguments.json:
+        found |= {name: [each._asdict() for each in getattr(report, name)] for name in ("skipped", "notes")}
+        print_json(found)
+    else:
+        _print(report, _ratio(report))
+    return 0
+
+
+def size(text: str) -> int:
+    """Bytes: a number with K, M, G or T, of 1024."""
+    found = _SIZE.fullmatch(text)
+    if found is None:
+        raise argparse.ArgumentTypeError(f"{text!r} is no size such as 256MiB")
+    return int(found[1]) << 10 * " KMGT".index(found[2].upper() or " ")
+
+
+def layout(given: list[str]) -> Any:
+    """The `chunks` or `shards` of `gpuzarr.convert`."""
+    if not given:
+        return "keep"
+    pairs = [each.rpartition("=") for each in given]
+    if not any(pattern for pattern, _, _ in pairs):
+        return _lengths(given[-1])
+    return {pattern or "*": _lengths(sizes) for pattern, _, sizes in sorted(pairs, key=lambda pair: not pair[0])}
+
+
+def _lengths(text: str) -> Any:
+    if text in ("keep", "auto"):
+        return text
+    if text == "none":
+        return None
+    try:
+        lengths = tuple(int(each) for each in text.split(","))
+    except ValueError:
+        raise ValueError(f"{text!r} is not keep, auto, none or numbers such as 100,100") from None
+    return lengths[0] if len(lengths) == 1 else lengths
+
+
+def compressor(text: str) -> Any:
+    """The `compressors` of `gpuzarr.convert`."""
+    if text in ("keep", "auto"):
+        return text
+    if text == "none":
+        return None
+    if text.startswith(("{", "[")):
+        return json.loads(text)
+    name, _, level = text.partition(":")
+    if name not in _LEVELS or not (level.isdecimal() or not level):
+        raise ValueError(f"{text!r} is not keep, none, {', '.join(_LEVELS)} (with a level as zstd:3), or JSON")
+    defaults: dict[str, dict[str, Any]] = {"zstd": {"level": 0}, "gzip": {"level": 5}, "blosc": {"shuffle": "shuffle"}}
+    return {"name": name, "configuration": defaults[name] | ({_LEVELS[name]: int(level)} if level else {})}
+
+
+@contextmanager
+def _bar(show: bool) -> Iterator[Any]:
+    """A bar over MiB, once it is known how many there are."""
+    with progress(show) as step:
+        whole = 0
+
+        def moved(path: str, nbytes: int, total: int) -> None:
+            nonlocal whole
+            before, whole = whole >> 20, whole + nbytes
+            step(f"{path or '/'} ({whole >> 20} of {total >> 20} MiB)", (whole >> 20) - before)
+
+        yield moved
+
+
+def _ratio(report: Any) -> float | None:
+    return round(report.nbytes / report.nbytes_stored, 3) if report.nbytes_stored else None
+
+
+def _print(report: Any, ratio: float | None) -> None:
+    for word, found in (("left out", report.skipped), ("note", [tuple(note) for note in report.notes])):
+        for path, text in found[:LISTED]:
+            print(printable(f"{word}: {path or '/'}: {text}"), file=sys.stderr)
+        if len(found) > LISTED:
+            print(f"and {len(found) - LISTED} more (see --json)", file=sys.stderr)
+    stored = "" if report.nbytes_stored is None else f", stored {byte_text(report.nbytes_stored)}, ratio {ratio}"
+    resumed = f", {report.regions_resumed} of {report.regions} regions were done already" * bool(report.regions_resumed)
+    print(
+        f"{report.arrays} arrays and {report.groups} groups, {byte_text(report.nbytes)}{stored},"
+        f" {report.seconds:.1f} s{resumed}"
+    )

@@ -1,0 +1,120 @@
+"""What can be converted: a source gives its nodes one by one, parents first, and arrays by region.
+
+A source writes `nodes` and `identity`; adding a format is adding one file and a line in `sources.py`. What it holds
+that Zarr has no form for is a `Problem`, and never left out in silence.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple, Self, TypeAlias
+
+import numpy as np
+
+from gpuzarr.attributes import plain
+from gpuzarr.create import DEFAULT_FILL_VALUE
+from gpuzarr.metadata.model import ArrayMetadata, GroupMetadata
+
+Region: TypeAlias = tuple[slice, ...]
+VARIABLE_ITEM = 128  # bytes that an element of variable length is taken to have in memory
+
+
+class Problem(NamedTuple):
+    """Something in the source that Zarr has no form for. `path` names it; "a@units" is the attribute "units" of "a"."""
+
+    path: str
+    reason: str
+
+
+class Note(NamedTuple):
+    """Something that takes another form in the target, with no value lost."""
+
+    path: str
+    text: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class FoundGroup:
+    """A group of the source. `attributes` are JSON; `like` is set where it is Zarr's."""
+
+    path: str
+    attributes: dict[str, Any] = field(default_factory=dict)
+    like: GroupMetadata | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class FoundArray:
+    """An array of the source.
+
+    `dtype` is what `gpuzarr.create_array` takes; `read` gives a region as a NumPy array, may be called by several
+    threads, and raises StoreReadError. `missing` is the value that stands for missing ones (CF's `_FillValue`), None
+    where there is none. `like` is set where it is Zarr's, and is then what is kept. `scratch` are the bytes that one
+    `read` needs beside what it returns. `release` lets go of what reading held.
+    """
+
+    path: str
+    shape: tuple[int, ...]
+    dtype: Any
+    read: Callable[[Region], np.ndarray[Any, Any]]
+    chunks: tuple[int, ...] | None = None
+    fill_value: Any = DEFAULT_FILL_VALUE
+    attributes: dict[str, Any] = field(default_factory=dict)
+    dimension_names: tuple[str | None, ...] | None = None
+    missing: Any = None
+    like: ArrayMetadata | None = None
+    scratch: int = 0
+    release: Callable[[], object] = lambda: None
+
+
+Found: TypeAlias = FoundGroup | FoundArray | Problem | Note
+
+
+class Source(ABC):
+    """Something to convert. As a context manager it closes what it opened."""
+
+    labelled = False  # its arrays are variables with named dimensions, as xarray sees them (NetCDF)
+
+    @abstractmethod
+    def nodes(self) -> Iterator[Found]:
+        """Every node, parents before their members; paths are relative to the root, which is "". ConversionError where
+        the source cannot be understood at all."""
+
+    @abstractmethod
+    def identity(self) -> dict[str, Any]:
+        """As JSON, what differs when the source is another one, or was changed, as far as that is cheap to know."""
+
+    def close(self) -> None:  # noqa: B027  some hold nothing
+        """Let go of what was opened."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.close()
+
+
+def piece_shape(metadata: ArrayMetadata) -> tuple[int, ...]:
+    """Shape of what is decoded at once: an inner chunk, or a chunk; along each axis the longest where they differ."""
+    try:
+        return metadata.chunks
+    except NotImplementedError:
+        return metadata.grid.largest_chunk
+
+
+def file_identity(path: str, state: Any) -> dict[str, Any]:
+    """The identity of a file, from its name and its `os.stat`."""
+    return {"file": path.rpartition("/")[2], "size": state.st_size, "mtime_ns": state.st_mtime_ns}
+
+
+def plain_attributes(path: str, attributes: Mapping[Any, Any]) -> tuple[dict[str, Any], list[Problem]]:
+    """Attributes as JSON, and those that JSON has no form for."""
+    found: dict[str, Any] = {}
+    problems = []
+    for name, value in attributes.items():
+        try:
+            found[str(name)] = plain(value)
+        except TypeError as error:
+            problems.append(Problem(f"{path}@{name}", str(error)))
+    return found, problems

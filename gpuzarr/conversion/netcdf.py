@@ -1,0 +1,66 @@
+"""Classic NetCDF files as sources, through xarray and whichever of its engines is installed (scipy, netCDF4).
+
+NetCDF 4 files are HDF5 files and are read as such (`hdf5.py`), with the same result: values as they are stored,
+nothing decoded, so that xarray decodes the target as it would have decoded the source.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from gpuzarr.conversion.contract import Found, FoundArray, FoundGroup, Region, Source, file_identity, plain_attributes
+from gpuzarr.errors import ConversionError, StoreReadError
+
+
+class NetcdfSource(Source):
+    """A data set with its variables."""
+
+    labelled = True
+
+    def __init__(self, path: str) -> None:
+        try:
+            import xarray
+        except ImportError as error:
+            raise ImportError(f"reading {path}, a classic NetCDF file, takes xarray and scipy or netCDF4") from error
+        self._path = path
+        try:
+            self._data = xarray.open_dataset(path, decode_cf=False, cache=False)
+        except (OSError, ValueError, TypeError, IndexError, KeyError) as error:
+            raise ConversionError(f"{path} cannot be read as NetCDF: {error}") from error
+
+    def identity(self) -> dict[str, Any]:
+        return file_identity(self._path, os.stat(self._path))
+
+    def close(self) -> None:
+        self._data.close()
+
+    def nodes(self) -> Iterator[Found]:
+        attributes, problems = plain_attributes("", self._data.attrs)
+        yield FoundGroup(path="", attributes=attributes)
+        yield from problems
+        for name, variable in self._data.variables.items():
+            path = str(name)
+            attributes, problems = plain_attributes(path, variable.attrs)
+            yield from problems
+            attributes.pop("_FillValue", None)
+            yield FoundArray(
+                path=path,
+                shape=variable.shape,
+                dtype=variable.dtype,
+                read=partial(_read, variable, f"{path} in {self._path}"),
+                attributes=attributes,
+                dimension_names=tuple(map(str, variable.dims)),
+                missing=variable.attrs.get("_FillValue"),
+            )
+
+
+def _read(variable: Any, name: str, region: Region) -> np.ndarray[Any, Any]:
+    try:
+        return np.asarray(variable[region].values)
+    except (OSError, ValueError, IndexError) as error:
+        raise StoreReadError(f"{name}: {error}") from error

@@ -1,0 +1,134 @@
+"""What a conversion will make: every node of the target, known before anything is written."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
+from typing import Any
+
+from gpuzarr.attributes import as_json
+from gpuzarr.conversion.contract import Found, FoundArray, FoundGroup, Note, Problem, Source
+from gpuzarr.conversion.targets import Choices, data_type_of
+from gpuzarr.errors import ConversionError, DataTypeValidationError, KeyValidationError
+from gpuzarr.metadata.model import ArrayMetadata, GroupMetadata, Node
+from gpuzarr.nodes import check_name, parents
+from gpuzarr.storage.contract import validate_prefix
+
+SHOWN = 10  # problems that a message lists
+
+
+@dataclass
+class Plan:
+    """Nodes of the target by relative path, parents first, and the arrays whose values are to be moved."""
+
+    nodes: dict[str, Node] = field(default_factory=dict)
+    arrays: list[tuple[FoundArray, ArrayMetadata]] = field(default_factory=list)
+    problems: list[Problem] = field(default_factory=list)
+    notes: list[Note] = field(default_factory=list)
+
+    def digest(self) -> str:
+        """A hash of all documents."""
+        whole = hashlib.sha256()
+        for path in sorted(self.nodes):
+            for name, document in sorted(self.nodes[path].documents().items()):
+                whole.update(f"{path}/{name}:{len(document)}\n".encode() + document)
+        return whole.hexdigest()
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of all values in memory."""
+        return sum(_nbytes(metadata) for _, metadata in self.arrays)
+
+
+def _nbytes(metadata: ArrayMetadata) -> int:
+    count = 1
+    for length in metadata.shape:
+        count *= length
+    return count * metadata.dtype.itemsize
+
+
+@dataclass(frozen=True)
+class Filter:
+    """Which paths are converted: those that match a pattern of `include`, with what is below them, but for those that
+    match one of `exclude`, with what is below them. No `include` is everything."""
+
+    include: Sequence[str] = ()
+    exclude: Sequence[str] = ()
+
+    def takes(self, path: str) -> bool:
+        """Whether a node is converted for its own sake."""
+        lineage = [*parents(path)[1:], path]
+        if any(fnmatchcase(each, pattern) for pattern in self.exclude for each in lineage):
+            return False
+        return not self.include or any(fnmatchcase(each, pattern) for pattern in self.include for each in lineage)
+
+
+def make_plan(source: Source, choices: Choices, chosen: Filter) -> Plan:
+    """All that the source has and the filter takes, as it will be in the target. MetadataError where the choices do
+    not fit an array."""
+    plan = Plan()
+    groups: dict[str, FoundGroup] = {}
+    for found in source.nodes():
+        path = found.path.partition("@")[0] if isinstance(found, Problem) else found.path
+        if isinstance(found, FoundGroup):
+            groups[path] = found
+        if not chosen.takes(path):
+            continue
+        if isinstance(found, Problem):
+            plan.problems.append(found)
+        elif isinstance(found, Note):
+            plan.notes.append(found)
+        elif (reason := _unnameable(path)) is not None:
+            plan.problems.append(Problem(path, reason))
+        else:
+            _add(plan, found, choices, groups, labelled=source.labelled)
+    return plan
+
+
+def _unnameable(path: str) -> str | None:
+    try:
+        validate_prefix(path)
+        check_name(path)
+    except KeyValidationError as error:
+        return str(error)
+    return None
+
+
+def _add(plan: Plan, found: Found, choices: Choices, groups: dict[str, FoundGroup], *, labelled: bool) -> None:
+    """Put a node into the plan, with the groups above it."""
+    metadata: Node
+    if isinstance(found, FoundArray):
+        try:
+            data_type = data_type_of(found, choices.zarr_format)
+        except DataTypeValidationError as error:
+            plan.problems.append(Problem(found.path, str(error)))
+            return
+        metadata = choices.metadata(found, data_type, labelled=labelled)
+        plan.arrays.append((found, metadata))
+    else:
+        assert isinstance(found, FoundGroup)
+        metadata = _group(found, choices.zarr_format)
+    for above in parents(found.path) if found.path else []:
+        if above not in plan.nodes:
+            plan.nodes[above] = _group(groups.get(above, FoundGroup(path=above)), choices.zarr_format)
+    plan.nodes[found.path] = metadata
+
+
+def _group(found: FoundGroup, zarr_format: Any) -> GroupMetadata:
+    if found.like is not None and found.like.zarr_format == zarr_format:
+        return found.like.with_consolidated(None)
+    return GroupMetadata(zarr_format=zarr_format, attributes=as_json(found.attributes))
+
+
+def refuse(problems: Iterable[Problem]) -> None:
+    """ConversionError that names every problem, or the first of many."""
+    found = list(problems)
+    if found:
+        lines = [f"{problem.path or '/'}: {problem.reason}" for problem in found[:SHOWN]]
+        more = [f"and {len(found) - SHOWN} more"] * (len(found) > SHOWN)
+        raise ConversionError(
+            "what Zarr has no form for is in the source (skip_unsupported=True leaves it out):\n  "
+            + "\n  ".join([*lines, *more])
+        )

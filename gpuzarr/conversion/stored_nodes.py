@@ -1,0 +1,97 @@
+"""Zarr hierarchies and arrays of either format, in any store, as sources."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from functools import partial
+from math import prod
+from typing import Any
+
+import numpy as np
+
+from gpuzarr.array import Array
+from gpuzarr.conversion.contract import VARIABLE_ITEM, Found, FoundArray, FoundGroup, Region, Source, piece_shape
+from gpuzarr.metadata.model import ArrayMetadata, Node
+from gpuzarr.missing import DIMENSIONS, MISSING, missing_from_json
+from gpuzarr.nodes import descendants, join, not_found, read_node
+from gpuzarr.storage.contract import Store
+
+
+class ZarrSource(Source):
+    """A node and what is below it."""
+
+    def __init__(self, store: Store, path: str, *, closes: bool) -> None:
+        self.store, self.path = store, path
+        self._closes = closes
+        found = read_node(store, path)
+        if found is None:
+            raise not_found(store, path, None)
+        self._top: Node = found
+
+    @property
+    def zarr_format(self) -> int:
+        """Of the topmost node."""
+        return self._top.zarr_format
+
+    def close(self) -> None:
+        if self._closes:
+            self.store.close()
+
+    def identity(self) -> dict[str, Any]:
+        """Its place, and all of its metadata."""
+        digest = hashlib.sha256()
+        for path, node in self._all():
+            for name, document in sorted(node.documents().items()):
+                digest.update(f"{path}/{name}:{len(document)}\n".encode() + document)
+        return {"store": str(self.store), "path": self.path, "metadata": digest.hexdigest()}
+
+    def _all(self) -> Iterator[tuple[str, Node]]:
+        yield "", self._top
+        if not isinstance(self._top, ArrayMetadata):
+            listed = self.store.supports_listing
+            yield from descendants(self.store, self.path, self._top.with_consolidated(None) if listed else self._top)
+
+    def nodes(self) -> Iterator[Found]:
+        for path, node in self._all():
+            if isinstance(node, ArrayMetadata):
+                yield self._array(path, node)
+            else:
+                yield FoundGroup(path=path, attributes=node.attributes, like=node)
+
+    def _array(self, path: str, metadata: ArrayMetadata) -> FoundArray:
+        array = Array(self.store, join(self.path, path), metadata, device="cpu")
+        chunks = piece_shape(metadata)
+        attributes, missing = _missing(metadata)
+        return FoundArray(
+            path=path,
+            shape=metadata.shape,
+            dtype=metadata.data_type,
+            read=partial(_read, array),
+            chunks=chunks,
+            fill_value=metadata.fill_value,
+            attributes=attributes,
+            missing=missing,
+            dimension_names=metadata.dimension_names,
+            like=metadata,
+            scratch=2 * prod(chunks) * (metadata.data_type.itemsize or VARIABLE_ITEM) * array.device.lanes,
+        )
+
+
+def _read(array: Array, region: Region) -> np.ndarray[Any, Any]:
+    return np.asarray(array[region])
+
+
+def _missing(metadata: ArrayMetadata) -> tuple[dict[str, Any], Any]:
+    """The attributes without the value for missing elements, and that value, where xarray has put it there."""
+    attributes = dict(metadata.attributes)
+    if metadata.zarr_format == 2:
+        return attributes, metadata.fill_value if DIMENSIONS in attributes else None
+    if MISSING not in attributes:
+        return attributes, None
+    try:
+        missing = missing_from_json(attributes[MISSING], metadata.dtype)
+    except ValueError:
+        return attributes, None  # somebody's own attribute of this name
+    del attributes[MISSING]
+    return attributes, missing

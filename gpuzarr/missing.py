@@ -1,0 +1,68 @@
+"""The value that stands for missing elements, CF's `_FillValue`, as xarray keeps it in Zarr.
+
+In format 2 it is the array's fill value. In format 3 it is an attribute beside it: floats as base64 of a little-endian
+double, complex numbers as two of these, bytes as base64, other values as JSON has them
+(https://docs.xarray.dev/en/stable/internals/zarr-encoding-spec.html).
+"""
+
+from __future__ import annotations
+
+import base64
+import struct
+from typing import Any
+
+import numpy as np
+
+MISSING = "_FillValue"
+DIMENSIONS = "_ARRAY_DIMENSIONS"  # xarray's attribute for dimension names, where the format has none
+
+
+def missing_to_json(value: Any, dtype: np.dtype[Any]) -> Any:
+    """The attribute. TypeError where the value is none of this data type."""
+    try:
+        match dtype.kind:
+            case "b":
+                return bool(value)
+            case "i" | "u":
+                return int(value)
+            case "f":
+                return _double(value)
+            case "c":
+                return [_double(complex(value).real), _double(complex(value).imag)]
+            case "S" if isinstance(value, bytes):
+                return base64.standard_b64encode(value).decode()
+            case "U" | "T":
+                return value.decode() if isinstance(value, bytes) else str(value)
+    except (TypeError, ValueError) as error:
+        raise TypeError(f"_FillValue: {value!r} is no {dtype}") from error
+    raise TypeError(f"_FillValue: {value!r} cannot be kept for the data type {dtype}")
+
+
+def missing_from_json(value: Any, dtype: np.dtype[Any]) -> Any:
+    """The value behind the attribute. Plain numbers, which others write, are taken too. ValueError where it is no
+    such value."""
+    try:
+        match dtype.kind:
+            case "f":
+                return _from_double(value)
+            case "c" if isinstance(value, list):
+                real, imaginary = value
+                return complex(_from_double(real), _from_double(imaginary))
+            case "S":
+                return base64.standard_b64decode(value)
+            case "b" | "i" | "u":
+                return dtype.type(value).item()
+    except (TypeError, ValueError, OverflowError, struct.error) as error:
+        raise ValueError(f"the attribute _FillValue is no {dtype}: {value!r}") from error
+    return value
+
+
+def _double(value: Any) -> str:
+    return base64.standard_b64encode(struct.pack("<d", float(value))).decode()
+
+
+def _from_double(value: Any) -> float:
+    if isinstance(value, int | float):
+        return float(value)
+    number: float = struct.unpack("<d", base64.standard_b64decode(value))[0]
+    return number
