@@ -442,7 +442,7 @@ def test_the_command(there: Path, capsys: pytest.CaptureFixture[str]) -> None:
     ]
     assert main([*arguments, "--compressor", "gzip:3", "--consolidate", "--memory", "100M", "--threads", "1"]) == 0
     out, err = capsys.readouterr()
-    assert out.startswith("2 arrays and 1 groups, 4920 (4.8K), stored ")
+    assert out.startswith("2 arrays, 1 groups: 4.8 KiB, stored ")
     assert "left out: z: " in err
     found = gpuzarr.open_group("a.zarr", mode="r", use_consolidated=True)
     assert (found["x"].chunks, found["x"].shards, found["x"].compressors[0].level) == ((10, 10), (20, 20), 3)
@@ -468,7 +468,7 @@ def test_the_command_prints_json(there: Path, capsys: pytest.CaptureFixture[str]
         (["--exclude", "z", "--compressor", "zip"], "is not keep, none"),
         (["--exclude", "z", "--memory", "1M"], "LimitError"),
         (["--source-path", "x", "--exclude", "z"], "is no hierarchy"),
-        (["--exclude", "z", "-o", "anon=true"], "storage_options belong to a URL"),
+        (["--exclude", "z", "--target-option", "anon=true"], "storage_options belong to a URL"),
     ],
 )
 def test_what_the_command_cannot_do(

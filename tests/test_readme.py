@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 import gpuzarr
+from gpuzarr.cli import main
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
@@ -77,6 +78,17 @@ def test_the_lines_for_xarray_run_on_the_emulated_device(tmp_path: Path) -> None
     done = subprocess.run(command, cwd=tmp_path, env=_environment(), capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith("emulated array([1., 1.")
+
+
+def test_the_lines_of_a_conversion_run_as_they_stand(tmp_path: Path) -> None:
+    command = [sys.executable, "-W", "error", "-c", block_with("gpuzarr.convert")]
+    done = subprocess.run(command, cwd=tmp_path, env=_environment(), capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == "2 40800 []\n"
+    assert gpuzarr.open_group(tmp_path / "run2.zarr", mode="r")["field"].chunks == (100, 1)
+    (line,) = (line for block in blocks("bash") for line in block.splitlines() if line.startswith("gpuzarr convert"))
+    arguments = line.replace("run.h5", str(tmp_path / "run.npz")).replace("run.zarr", str(tmp_path / "3.zarr")).split()
+    assert main(arguments[1:]) == 0
 
 
 def test_the_lines_for_notebooks_run_as_they_stand(tmp_path: Path) -> None:

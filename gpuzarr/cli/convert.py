@@ -5,19 +5,21 @@ from __future__ import annotations
 import argparse
 import json
 import re
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import gpuzarr
 from gpuzarr.cli.arguments import Commands, add_command, add_place, positive
-from gpuzarr.cli.places import hinting
-from gpuzarr.cli.printing import print_json, printable
+from gpuzarr.cli.copy import finished
+from gpuzarr.cli.places import hinting, open_inside
+from gpuzarr.cli.printing import print_errors, print_json, ratio_text, size_text
 from gpuzarr.cli.progress import progress
 from gpuzarr.errors import ChecksumError
-from gpuzarr.info import byte_text
+
+if TYPE_CHECKING:
+    from gpuzarr.conversion import Report
 
 LISTED = 20  # items that are printed; all are in the JSON
 _SIZE = re.compile(r"(\d+)([KMGT]?)(?:i?B)?", re.IGNORECASE)
@@ -30,9 +32,8 @@ def add_parser(commands: Commands) -> None:
     example = "gpuzarr convert run.h5 run.zarr --shards auto --compressor zstd:3 --exclude 'raw/*'"
     parser = add_command(commands, "convert", run, summary, example=example)
     add_place(parser, "source", what="a file, or path or URL of a Zarr store", option="source-option")
-    add_place(parser, "target", what="path or URL of a Zarr store")
+    add_place(parser, "target", what="path or URL of what is to be made", option="target-option")
     parser.add_argument("--source-path", default="", metavar="PATH", help="a group or array in the source")
-    parser.add_argument("--path", default="", metavar="PATH", help="where in the target")
     parser.add_argument("--format", type=int, choices=(2, 3), help="Zarr format (default: the source's, or 3)")
     shape = "keep, auto, one size, or one size an axis (100,100); PATTERN=... for arrays of matching paths, repeatedly"
     parser.add_argument("--chunks", action="append", default=[], metavar="SIZES", help=shape)
@@ -60,7 +61,6 @@ def run(arguments: argparse.Namespace) -> int:
     """`gpuzarr convert SOURCE TARGET`."""
     chosen: dict[str, Any] = {
         "source_path": arguments.source_path,
-        "path": arguments.path,
         "zarr_format": arguments.format,
         "chunks": layout(arguments.chunks),
         "shards": layout(arguments.shards),
@@ -75,22 +75,23 @@ def run(arguments: argparse.Namespace) -> int:
         "memory_limit": arguments.memory,
         "threads": arguments.threads,
         "source_options": dict(arguments.source_option) or None,
-        "storage_options": dict(arguments.option) or None,
     }
     try:
-        with _bar(not arguments.json) as moved, hinting(arguments.source):
-            report = gpuzarr.convert(arguments.source, arguments.target, progress=moved, **chosen)
+        with hinting(arguments.target, arguments.target_option):
+            store, path = open_inside(arguments.target, arguments.target_option, "a")
+        with finished(store), hinting(arguments.source, arguments.source_option), _bar(not arguments.json) as moved:
+            report = gpuzarr.convert(arguments.source, store, path=path, progress=moved, **chosen)
     except ChecksumError as error:
-        print(f"gpuzarr: {printable(str(error))}", file=sys.stderr)
+        print_errors([f"gpuzarr: {error}"])
         return 1
     except TypeError as error:  # options that do not belong to this kind of path, codecs of another kind
         raise ValueError(error) from error
-    found = {"source": arguments.source, "target": arguments.target, **asdict(report), "ratio": _ratio(report)}
     if arguments.json:
+        found = {"source": arguments.source, "target": arguments.target, **asdict(report), "ratio": _ratio(report)}
         found |= {name: [each._asdict() for each in getattr(report, name)] for name in ("skipped", "notes")}
         print_json(found)
     else:
-        _print(report, _ratio(report))
+        _print(report)
     return 0
 
 
@@ -153,19 +154,16 @@ def _bar(show: bool) -> Iterator[Any]:
         yield moved
 
 
-def _ratio(report: Any) -> float | None:
+def _ratio(report: Report) -> float | None:
     return round(report.nbytes / report.nbytes_stored, 3) if report.nbytes_stored else None
 
 
-def _print(report: Any, ratio: float | None) -> None:
-    for word, found in (("left out", report.skipped), ("note", [tuple(note) for note in report.notes])):
-        for path, text in found[:LISTED]:
-            print(printable(f"{word}: {path or '/'}: {text}"), file=sys.stderr)
-        if len(found) > LISTED:
-            print(f"and {len(found) - LISTED} more (see --json)", file=sys.stderr)
-    stored = "" if report.nbytes_stored is None else f", stored {byte_text(report.nbytes_stored)}, ratio {ratio}"
+def _print(report: Report) -> None:
+    for word, found in (("left out", report.skipped), ("note", report.notes)):
+        more = [f"and {len(found) - LISTED} more (see --json)"] * (len(found) > LISTED)
+        print_errors([*(f"{word}: {path or '/'}: {text}" for path, text in found[:LISTED]), *more])
+    stored = report.nbytes_stored
+    ratio = "" if stored is None else f", stored {size_text(stored)}, ratio {ratio_text(report.nbytes, stored)}"
     resumed = f", {report.regions_resumed} of {report.regions} regions were done already" * bool(report.regions_resumed)
-    print(
-        f"{report.arrays} arrays and {report.groups} groups, {byte_text(report.nbytes)}{stored},"
-        f" {report.seconds:.1f} s{resumed}"
-    )
+    nodes = f"{report.arrays} arrays, {report.groups} groups"
+    print(f"{nodes}: {size_text(report.nbytes)}{ratio}, {report.seconds:.1f} s{resumed}")

@@ -46,7 +46,7 @@ def run(arguments: argparse.Namespace) -> int:
         target = _safe(*open_inside(arguments.target, arguments.target_option, "a"))
         above = _group_above(*target)
     same = above is None or above.metadata.zarr_format == node.zarr_format
-    with _finished(target[0]), progress(not arguments.json) as step:
+    with finished(target[0]), progress(not arguments.json) as step:
         if above is None or same:
             report = transfer(source, target, overwrite=arguments.overwrite, done=lambda key, _: step(key, 1))
         else:
@@ -61,7 +61,7 @@ def _safe(store: Store, path: str) -> tuple[Store, str]:
 
 
 @contextmanager
-def _finished(store: Store) -> Iterator[None]:
+def finished(store: Store) -> Iterator[None]:
     """Context manager: closes the store; after an error, what takes effect on closing only does not."""
     try:
         yield

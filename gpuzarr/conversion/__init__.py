@@ -6,6 +6,7 @@ at the target for a reader to find. What is done is noted beside it (`record.py`
 """
 
 from gpuzarr.conversion.contract import Note, Problem
-from gpuzarr.conversion.job import Report, convert
+from gpuzarr.conversion.job import convert
+from gpuzarr.conversion.report import Report
 
 __all__ = ["Note", "Problem", "Report", "convert"]

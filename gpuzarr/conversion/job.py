@@ -7,13 +7,13 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from typing import Any
 
 from gpuzarr.array import Array
-from gpuzarr.conversion.contract import Note, Problem, Source
+from gpuzarr.conversion.contract import Source
 from gpuzarr.conversion.plan import Filter, Plan, make_plan, refuse
 from gpuzarr.conversion.record import Record, keeping
+from gpuzarr.conversion.report import Report
 from gpuzarr.conversion.sources import source_of
 from gpuzarr.conversion.stored_nodes import ZarrSource
 from gpuzarr.conversion.targets import Choices
@@ -29,22 +29,6 @@ from gpuzarr.options import config as options
 
 Progress = Callable[[str, int, int], object]
 """Called with the path of an array, bytes of its values that are over since the last call, and bytes in all."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Report:
-    """What a conversion did. `nbytes` are those of the values in memory, `nbytes_stored` those of the target's objects
-    (None where its store cannot list them); `regions_resumed` of `regions` were done by an earlier process."""
-
-    arrays: int
-    groups: int
-    nbytes: int
-    nbytes_stored: int | None
-    regions: int
-    regions_resumed: int
-    seconds: float
-    skipped: list[Problem] = field(default_factory=list)
-    notes: list[Note] = field(default_factory=list)
 
 
 def convert(
@@ -216,8 +200,12 @@ def _as_list(patterns: str | Sequence[str]) -> list[str]:
 def _target(target: Any, path: str, storage_options: Mapping[str, Any] | None) -> Iterator[Place]:
     """The place, in a store that is closed again where it was not open before."""
     place = place_of(target, path, mode="a", storage_options=storage_options)
+    if not isinstance(target, str | os.PathLike):
+        yield place
+        return
     try:
         yield place
-    finally:
-        if isinstance(target, str | os.PathLike):
-            place[0].close()
+    except BaseException:
+        getattr(place[0], "abandon", place[0].close)()  # an archive stays as it was
+        raise
+    place[0].close()

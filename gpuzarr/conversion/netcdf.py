@@ -15,6 +15,7 @@ import numpy as np
 
 from gpuzarr.conversion.contract import Found, FoundArray, FoundGroup, Region, Source, file_identity, plain_attributes
 from gpuzarr.errors import ConversionError, StoreReadError
+from gpuzarr.extras import load
 
 
 class NetcdfSource(Source):
@@ -23,10 +24,7 @@ class NetcdfSource(Source):
     labelled = True
 
     def __init__(self, path: str) -> None:
-        try:
-            import xarray
-        except ImportError as error:
-            raise ImportError(f"reading {path}, a classic NetCDF file, takes xarray and scipy or netCDF4") from error
+        xarray = load("xarray", "xarray")
         self._path = path
         try:
             self._data = xarray.open_dataset(path, decode_cf=False, cache=False)

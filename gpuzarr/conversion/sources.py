@@ -13,6 +13,7 @@ from gpuzarr.array import Array
 from gpuzarr.conversion.contract import Source
 from gpuzarr.conversion.stored_nodes import ZarrSource
 from gpuzarr.errors import ConversionError
+from gpuzarr.extras import load
 from gpuzarr.group import Group
 from gpuzarr.nodes import join, normalize_path
 from gpuzarr.opening import place_of
@@ -63,6 +64,7 @@ def _source_in(path: str, inner: str) -> Source | None:
     if start.startswith(b"PK") and not _is_npz(path):
         return None
     if _is_hdf5(path):
+        load("h5py", "hdf5")
         return _kind("hdf5").Hdf5Source(path, inner)  # type: ignore[no-any-return]
     if inner:
         raise ConversionError(f"{path} is no hierarchy in which there could be {inner!r}; see `include`")

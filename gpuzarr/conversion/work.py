@@ -111,7 +111,8 @@ class Mover:
             raise ChecksumError(f"array {self._target.path or '/'!r} at {region} is not what was written")
 
     def _bytes(self, region: Region) -> int:
-        return prod((side.stop - side.start for side in region), start=self._target.itemsize)
+        count: int = prod(side.stop - side.start for side in region)
+        return count * self._target.itemsize
 
 
 def same(stored: np.ndarray[Any, Any], values: np.ndarray[Any, Any]) -> bool:
