@@ -36,7 +36,7 @@ ERRORS = """
     NodeNotFoundError ArrayNotFoundError GroupNotFoundError
     ContainsNodeError ContainsArrayError ContainsGroupError ContainsArrayAndGroupError
     CorruptChunkError ChecksumError CorruptShardError ChunkNotFoundError EncodeError PickleCodecDisabledError
-    ConversionError LimitError KeyValidationError
+    ChunkAlignmentError ConversionError LimitError KeyValidationError
     SelectionError BoundsCheckError NegativeStepError ArrayIndexError VindexInvalidSelectionError
     StoreError StoreReadError ShortReadError StoreWriteError ReadOnlyError ObjectChangedError ConflictError
     LockTimeoutError MissingPackageError
