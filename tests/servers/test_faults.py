@@ -130,7 +130,7 @@ def test_what_always_fails_raises_before_the_deadline(proxy: Proxy, opener: Open
 
 @pytest.mark.parametrize("count", [300, pytest.param(5000, marks=pytest.mark.long)])
 def test_no_read_is_wrong(proxy: Proxy, opener: Opener, count: int) -> None:
-    storm(opener(concurrency=32), proxy, count)
+    storm(opener(concurrency=32, timeout=100), proxy, count).check()
     met = Counter(fault for _, fault in proxy.requests)
     assert len(proxy.requests) >= count
     assert count / 20 < len(proxy.requests) - met[None] < count / 5
