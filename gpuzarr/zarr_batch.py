@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from itertools import product
 from math import prod
 from typing import Any, NamedTuple
 
@@ -25,13 +26,13 @@ from gpuzarr.selection import Box, Coordinates, Selection
 MOST_INDEX = 1 << 62  # how far an axis goes whose length nobody says
 
 
-class Item(NamedTuple):
-    """One chunk of a list."""
+class Listed(NamedTuple):
+    """Chunks, as columns."""
 
-    key: str  # in the store
-    taken: Any  # of the chunk: an index for each axis
-    place: Any  # in the result
-    complete: bool  # all of the chunk that lies in the array
+    keys: Sequence[str]  # in the store
+    taken: Sequence[Any]  # of each chunk: an index for each axis
+    places: Sequence[Any]  # in the result
+    complete: Sequence[bool]  # all of the chunk that lies in the array
 
 
 class Batch(NamedTuple):
@@ -45,26 +46,26 @@ class Batch(NamedTuple):
 
 
 def batch_of(
-    items: Sequence[Item], encoding: KeyEncoding, chunks: tuple[int, ...], drop_axes: Sequence[int] = ()
+    listed: Listed, encoding: KeyEncoding, chunks: tuple[int, ...], drop_axes: Sequence[int] = ()
 ) -> Batch | None:
     """The selection of these chunks, of shape `chunks`; None where they are not what an indexer makes.
 
     `drop_axes`: axes of which the result has nothing, beside those whose index is an integer.
     """
-    located = _located([item.key for item in items], encoding, len(chunks))
+    located = _located(listed.keys, encoding, len(chunks))
     if located is None:
         return None
     path, coords = located
-    indices = [item.taken if isinstance(item.taken, tuple) else (item.taken,) for item in items]
-    if any(len(index) != len(chunks) for index in indices):
+    taken = [index if isinstance(index, tuple) else (index,) for index in listed.taken]
+    if set(map(len, taken)) != {len(chunks)}:
         return None
-    if len(chunks) > 1 and all(isinstance(entry, np.ndarray) and entry.ndim == 1 for entry in indices[0]):
-        selection: Selection | None = _points(items, coords, indices, chunks)
+    if len(chunks) > 1 and all(isinstance(entry, np.ndarray) and entry.ndim == 1 for entry in taken[0]):
+        selection: Selection | None = _points(coords, taken, listed.places, chunks)
     else:
-        selection = _box(items, coords, indices, chunks, drop_axes)
+        selection = _box(coords, taken, listed.places, chunks, drop_axes)
     if selection is None:
         return None
-    return Batch(path, selection, _shape(items, coords, indices, chunks))
+    return Batch(path, selection, _shape(coords, taken, listed.complete, chunks))
 
 
 def _located(keys: Sequence[str], encoding: KeyEncoding, ndim: int) -> tuple[str, list[tuple[str, ...]]] | None:
@@ -86,32 +87,41 @@ def _located(keys: Sequence[str], encoding: KeyEncoding, ndim: int) -> tuple[str
 
 
 def _box(
-    items: Sequence[Item],
     coords: Sequence[tuple[str, ...]],
-    indices: Sequence[tuple[Any, ...]],
+    taken: Sequence[tuple[Any, ...]],
+    places: Sequence[Any],
     chunks: tuple[int, ...],
     drop_axes: Sequence[int],
 ) -> Box | None:
+    """The box whose chunks these are, in the order in which indexers give them: the last axis goes round first."""
     ndim = len(chunks)
-    dropped = tuple(i in drop_axes or not isinstance(indices[0][i], slice | np.ndarray) for i in range(ndim))
+    dropped = tuple(i in drop_axes or not isinstance(taken[0][i], slice | np.ndarray) for i in range(ndim))
     kept = [axis for axis in range(ndim) if not dropped[axis]]
-    tables: list[dict[str, tuple[Any, Any]]] = [{} for _ in range(ndim)]
-    for item, where, index in zip(items, coords, indices, strict=True):
-        place = item.place if isinstance(item.place, tuple) else (item.place,)
-        if len(place) != len(kept):
-            return None
-        places: list[Any] = [None] * ndim
-        for axis, entry in zip(kept, place, strict=True):
-            places[axis] = entry
-        for axis, table in enumerate(tables):
-            seen = table.setdefault(where[axis], (index[axis], places[axis]))
-            if not _same(seen[0], index[axis]) or not _same(seen[1], places[axis]):
-                return None
-    if len(items) != prod(map(len, tables)) or len(set(coords)) != len(items):
+    places = [place if isinstance(place, tuple) else (place,) for place in places]
+    names = [list(dict.fromkeys(column)) for column in zip(*coords, strict=True)] if ndim else []
+    counts = [len(column) for column in names]
+    if coords != list(product(*names)) or set(map(len, places)) != {len(kept)}:
         return None
-    axes = [_axis(table, chunks[i], dropped[i]) for i, table in enumerate(tables)]
+    steps = [prod(counts[axis + 1 :]) for axis in range(ndim)]  # from one chunk of an axis to the next
+    firsts = [range(0, count * step, step) for count, step in zip(counts, steps, strict=True)]
+    indices = [[taken[i][axis] for i in firsts[axis]] for axis in range(ndim)]
+    wheres = {axis: [places[i][n] for i in firsts[axis]] for n, axis in enumerate(kept)}
+    if not _is_product(taken, indices) or not _is_product(places, list(wheres.values())):
+        return None
+    axes = [_axis(names[i], indices[i], wheres.get(i), chunks[i]) for i in range(ndim)]
     found = [entry for entry in axes if entry is not None]
     return None if len(found) < ndim else Box(tuple(found), (False,) * ndim, dropped)
+
+
+def _is_product(rows: Sequence[tuple[Any, ...]], columns: Sequence[Sequence[Any]]) -> bool:
+    """Whether the rows are all combinations of the columns' entries, in order."""
+    expected = list(product(*columns))
+    if len(rows) != len(expected):
+        return False
+    try:
+        return rows == expected  # most entries are the very same objects, which costs next to nothing
+    except ValueError:  # of arrays
+        return all(all(map(_same, row, other)) for row, other in zip(rows, expected, strict=True))
 
 
 def _same(one: Any, other: Any) -> bool:
@@ -120,15 +130,17 @@ def _same(one: Any, other: Any) -> bool:
     return bool(one == other)
 
 
-def _axis(table: dict[str, tuple[Any, Any]], length: int, dropped: bool) -> Span | Points | None:
-    """One axis of a box, of what is taken of each of its chunks, and where that goes."""
+def _axis(
+    names: Sequence[str], indices: Sequence[Any], places: Sequence[Any] | None, length: int
+) -> Span | Points | None:
+    """One axis of a box, of what is taken of each of its chunks, and where that goes; None where it is dropped."""
     taken: list[tuple[int, Any, Any]] = []
-    for name, (index, place) in table.items():
-        chosen = _numbers(index, length)
+    for i, name in enumerate(names):
+        chosen = _numbers(indices[i], length)
         if chosen is None:
             return None
-        taken.append((int(name) * length, chosen, place))
-    if dropped:
+        taken.append((int(name) * length, chosen, None if places is None else places[i]))
+    if places is None:
         (start, chosen, _), *more = taken
         return None if more or len(chosen) != 1 else Span(start + int(chosen[0]), 1, 1)
     taken.sort(key=lambda entry: entry[0])
@@ -184,19 +196,19 @@ def _in_places(parts: Sequence[tuple[np.ndarray[Any, Any], Any]]) -> Points | No
 
 
 def _points(
-    items: Sequence[Item],
     coords: Sequence[tuple[str, ...]],
-    indices: Sequence[tuple[Any, ...]],
+    taken: Sequence[tuple[Any, ...]],
+    places: Sequence[Any],
     chunks: tuple[int, ...],
 ) -> Coordinates | None:
     """Points, in the order of the result, so that of two values for one element the last one is written."""
-    places = [item.place[0] if isinstance(item.place, tuple) else item.place for item in items]
-    if len(set(coords)) != len(items):
+    places = [place[0] if isinstance(place, tuple) else place for place in places]
+    if len(set(coords)) != len(coords):
         return None
     axes: list[np.ndarray[Any, Any]] = []
     for axis, length in enumerate(chunks):
         parts = []
-        for where, index, place in zip(coords, indices, places, strict=True):
+        for where, index, place in zip(coords, taken, places, strict=True):
             chosen = _numbers(index[axis], length)
             if chosen is None or isinstance(chosen, range) or len(chosen) != len(index[0]):
                 return None
@@ -209,22 +221,23 @@ def _points(
 
 
 def _shape(
-    items: Sequence[Item],
     coords: Sequence[tuple[str, ...]],
-    indices: Sequence[tuple[Any, ...]],
+    taken: Sequence[tuple[Any, ...]],
+    complete: Sequence[bool],
     chunks: tuple[int, ...],
 ) -> tuple[int, ...]:
     """The shape of the array: where a chunk that is complete ends early, the array ends."""
     shape = [length * max(1, MOST_INDEX // length) for length in chunks]
     ends: dict[int, int] = {}
     whole = tuple(slice(0, length, 1) for length in chunks)
-    for item, where, index in zip(items, coords, indices, strict=True):
-        if not item.complete or index == whole:
-            continue
-        for axis, (entry, length) in enumerate(zip(index, chunks, strict=True)):
+    early = [
+        row for row, (all_of_it, index) in enumerate(zip(complete, taken, strict=True)) if all_of_it and index != whole
+    ]
+    for row in early:
+        for axis, (entry, length) in enumerate(zip(taken[row], chunks, strict=True)):
             stop = entry.indices(length)[1] if isinstance(entry, slice) else length
             if stop < length:
-                ends[axis] = max(ends.get(axis, 0), int(where[axis]) * length + stop)
+                ends[axis] = max(ends.get(axis, 0), int(coords[row][axis]) * length + stop)
     for axis, end in ends.items():
         if end > max(int(where[axis]) for where in coords) * chunks[axis]:  # no chunk lies behind the last one
             shape[axis] = end

@@ -43,10 +43,10 @@ from gpuzarr.options import config
 from gpuzarr.read import read
 from gpuzarr.selection import Box, Selection
 from gpuzarr.storage import LocalStore, Store
-from gpuzarr.storage.adapters import ZarrPythonStore
+from gpuzarr.storage.zarr_python import ZarrPythonStore
 from gpuzarr.stored import StoredArray, chain_for
 from gpuzarr.values import put, values_of
-from gpuzarr.zarr_batch import Item, batch_of
+from gpuzarr.zarr_batch import Listed, batch_of
 
 CALLS = 32  # reads and writes that are under way at once; each of them has the crew's threads beside its own
 
@@ -173,7 +173,8 @@ class CodecPipeline(ZarrCodecPipeline):
         if not isinstance(place, StorePath) or place.store != self.store or spec.shape != grid.chunks:
             return None
         strict = not getattr(spec.config, "read_missing_chunks", True) and not writing
-        listed = [Item(where.path, *rest) for where, _, *rest in items]
+        places, _, *rest = zip(*items, strict=True)
+        listed = Listed([place.path for place in places], *rest)
         batch = batch_of(listed, metadata.key_encoding, grid.chunks, drop_axes)
         if batch is None or (array.shape != batch.selection.shape and not (writing and array.shape == ())):
             return None

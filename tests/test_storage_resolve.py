@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import io
 import logging
 import multiprocessing
@@ -17,8 +18,10 @@ from typing import Any
 from uuid import uuid4
 
 import fsspec
+import numpy as np
 import pytest
 
+import gpuzarr.storage.zarr_python
 from gpuzarr.errors import (
     KeyValidationError,
     LockTimeoutError,
@@ -347,6 +350,52 @@ def test_zarr_pythons_own_stores(tmp_path: Path) -> None:
     assert zarr.open_array(theirs, path="a", mode="r")[:].tolist() == [7, 7, 1, 2]
     shared = theirs._store_dict  # a dict of zarr-python buffers, as users pass it about
     assert MemoryStore(shared).get("a/c/0") == b"\7\7"
+
+
+@pytest.mark.judge
+def test_what_zarr_python_has_in_memory_is_read_where_it_lies(monkeypatch: pytest.MonkeyPatch) -> None:
+    zarr = pytest.importorskip("zarr")
+    theirs = zarr.storage.MemoryStore()
+    array = zarr.create_array(theirs, shape=(8,), chunks=(4,), dtype="u1", compressors=None)
+    array[:] = np.arange(8)
+    store = ZarrPythonStore(theirs)
+    monkeypatch.setattr(gpuzarr.storage.zarr_python, "run", None)  # no event loop is needed
+    first, second = store.get_many(["c/0", "c/1"])
+    assert np.shares_memory(np.frombuffer(first, "u1"), theirs._store_dict["c/0"].as_numpy_array())
+    assert memoryview(first).readonly
+    assert (bytes(first), bytes(second)) == (bytes(range(4)), bytes(range(4, 8)))
+    pieces = store.get_ranges("c/1", [Span(1, 3)])
+    assert pieces is not None
+    assert bytes(pieces.buffers[0]) == b"\5\6"
+    assert store.get("c/2") is None
+    monkeypatch.setattr(type(theirs), "get", _refusing)
+    with pytest.raises(StoreReadError, match=r"'c/0'.*off"):
+        store.get("c/0")
+
+
+async def _refusing(*_: Any, **__: Any) -> Any:
+    raise OSError("off")
+
+
+@pytest.mark.judge
+def test_one_that_is_not_open_is_opened_by_the_loop() -> None:
+    """As many threads as there are cannot open it twice, which zarr-python has as an error."""
+    zarr = pytest.importorskip("zarr")
+    buffer = zarr.core.buffer.cpu.Buffer.from_bytes(b"abc")
+    theirs = zarr.storage.MemoryStore({"k": buffer})
+    assert not theirs._is_open
+    store = ZarrPythonStore(theirs)
+    assert store.get("k") == b"abc"
+    assert theirs._is_open
+
+    class MemoryStore(zarr.storage.MemoryStore):  # somebody else's may well wait
+        async def get(self, *arguments: Any, **options: Any) -> Any:
+            await asyncio.sleep(0)
+            return await super().get(*arguments, **options)
+
+    waiting = MemoryStore({"k": buffer})
+    waiting._is_open = True
+    assert ZarrPythonStore(waiting).get("k") == b"abc"
 
 
 def test_nothing_heavy_is_imported() -> None:

@@ -9,14 +9,15 @@ import pytest
 
 from gpuzarr.grid import KeyEncoding
 from gpuzarr.selection import Box, Coordinates, Points, Span
-from gpuzarr.zarr_batch import Batch, Item, batch_of
+from gpuzarr.zarr_batch import Batch, Listed, batch_of
 
 V3 = KeyEncoding("default", "/")
 WHOLE = slice(0, 4, 1)
 
 
-def items(*rows: tuple[str, Any, Any]) -> list[Item]:
-    return [Item(key, taken, place, False) for key, taken, place in rows]
+def items(*rows: tuple[str, Any, Any], complete: bool = False) -> Listed:
+    keys, taken, places = zip(*rows, strict=True)
+    return Listed(keys, taken, places, [complete] * len(rows))
 
 
 def box(found: Batch | None) -> tuple[Any, ...]:
@@ -72,14 +73,24 @@ A, B = ("c/0/0", (WHOLE, WHOLE), (WHOLE, WHOLE)), ("c/0/1", (WHOLE, WHOLE), (WHO
 C, D = ("c/1/0", (WHOLE, WHOLE), (slice(4, 8), WHOLE)), ("c/1/1", (WHOLE, WHOLE), (slice(4, 8), slice(4, 8)))
 
 
-def test_any_order_of_a_whole_box_is_that_box() -> None:
-    assert box(batch_of(items(D, A, C, B), V3, (4, 4))) == (Span(0, 8, 1),) * 2
+def test_a_whole_box() -> None:
+    assert box(batch_of(items(A, B, C, D), V3, (4, 4))) == (Span(0, 8, 1),) * 2
+
+
+def test_axes_may_go_any_way_round() -> None:
+    """As those of an orthogonal selection with lists do."""
+    assert box(batch_of(items(C, D, A, B), V3, (4, 4))) == (Span(0, 8, 1),) * 2
+    rows = [("c/1/0", (np.array([[1]]), np.array([[3, 0]])), (np.array([[0]]), np.array([[1, 0]])))]
+    rows += [("c/0/0", (np.array([[2]]), np.array([[3, 0]])), (np.array([[1]]), np.array([[1, 0]])))]
+    one, other = box(batch_of(items(*rows), V3, (4, 4)))
+    assert (one.indices.tolist(), other.indices.tolist()) == ([5, 2], [0, 3])
 
 
 @pytest.mark.parametrize(
     "rows",
     [
         [A, B, C],  # a corner is missing
+        [A, C, B, D],  # no indexer goes down the columns
         [A, B, C, C],
         [A, B, C, ("c/1/1", (WHOLE, slice(0, 3, 1)), (slice(4, 8), slice(4, 8)))],  # takes less than its column
         [A, B, C, ("c/1/1", (WHOLE, WHOLE), (slice(4, 8), slice(5, 9)))],  # goes elsewhere
@@ -101,17 +112,16 @@ def test_what_no_indexer_makes_is_not_guessed(rows: list[Any]) -> None:
 
 
 def test_the_end_of_the_array_is_where_a_complete_chunk_ends_early() -> None:
-    last = Item("c/2", (slice(0, 3, 1),), (slice(4, 7),), True)
-    before = Item("c/1", (WHOLE,), (slice(0, 4),), True)
-    found = batch_of([before, last], V3, (4,))
+    before, last = ("c/1", (WHOLE,), (slice(0, 4),)), ("c/2", (slice(0, 3, 1),), (slice(4, 7),))
+    found = batch_of(items(before, last, complete=True), V3, (4,))
     assert found is not None
     assert found.shape == (11,)
-    for other in ([before], [before, last._replace(complete=False)]):
+    for other in (items(before, complete=True), items(before, last)._replace(complete=[True, False])):
         found = batch_of(other, V3, (4,))
         assert found is not None
         assert found.shape[0] > 1 << 60
     # A chunk in the middle ends where the next one begins, whatever is said of it.
-    early = Item("c/1", (slice(0, 3, 1),), (slice(0, 3),), True)
-    found = batch_of([early, Item("c/2", (WHOLE,), (slice(3, 7),), True)], V3, (4,))
+    early = ("c/1", (slice(0, 3, 1),), (slice(0, 3),))
+    found = batch_of(items(early, ("c/2", (WHOLE,), (slice(3, 7),)), complete=True), V3, (4,))
     assert found is not None
     assert found.shape[0] > 1 << 60

@@ -14,21 +14,22 @@ from gpuzarr.storage.memory import ManagedMemoryStore, MemoryStore
 from gpuzarr.storage.resolve import StorePath, open_store
 
 if TYPE_CHECKING:
-    from gpuzarr.storage.adapters import MappingStore, ZarrPythonStore
     from gpuzarr.storage.fsspec import FsspecStore
+    from gpuzarr.storage.mapping import MappingStore
     from gpuzarr.storage.obstore import ObjectStore
     from gpuzarr.storage.wrappers import CountingStore, LoggingStore, ReadOnlyStore, WrapperStore
+    from gpuzarr.storage.zarr_python import ZarrPythonStore
     from gpuzarr.storage.zip import ZipStore
 
 _MODULES = {
     "CountingStore": "wrappers",
     "FsspecStore": "fsspec",
     "LoggingStore": "wrappers",
-    "MappingStore": "adapters",
+    "MappingStore": "mapping",
     "ObjectStore": "obstore",
     "ReadOnlyStore": "wrappers",
     "WrapperStore": "wrappers",
-    "ZarrPythonStore": "adapters",
+    "ZarrPythonStore": "zarr_python",
     "ZipStore": "zip",
 }
 

@@ -50,6 +50,15 @@ def validate_key(key: str) -> str:
     return key
 
 
+def is_key(name: str) -> bool:
+    """Whether a store may hold the key `name`."""
+    try:
+        validate_key(name)
+    except KeyValidationError:
+        return False
+    return True
+
+
 def validate_prefix(prefix: str) -> str:
     """`prefix` without slashes around it; "" is the root. KeyValidationError as for a key."""
     prefix = prefix.strip("/")

@@ -13,10 +13,10 @@ from collections.abc import Hashable, Iterator, Mapping
 from importlib import import_module
 from typing import Any, Self
 
-from gpuzarr.errors import KeyValidationError, StoreError, StoreReadError
+from gpuzarr.errors import StoreError, StoreReadError
 from gpuzarr.storage.clients.contract import Client
 from gpuzarr.storage.clients.fsspec import FsspecClient
-from gpuzarr.storage.contract import validate_key, validate_prefix
+from gpuzarr.storage.contract import is_key, validate_key, validate_prefix
 from gpuzarr.storage.event_loop import run
 from gpuzarr.storage.remote import RemoteStore
 
@@ -154,7 +154,7 @@ class FsspecStore(RemoteStore):
         for name, info in found.items():
             # A prefix may match "foobar" for "foo", and directories may be listed as empty objects.
             below = name[len(start) :].removeprefix("" if start else "/")
-            if name.startswith(start) and info.get("type") != "directory" and _is_key(below):
+            if name.startswith(start) and info.get("type") != "directory" and is_key(below):
                 keys.append((f"{prefix}/{below}" if prefix else below, info))
         return keys
 
@@ -169,7 +169,7 @@ class FsspecStore(RemoteStore):
         for info in self._listing("ls", base) or ():
             path = info["name"].rstrip("/")
             name = path.rpartition("/")[2]
-            if path not in seen and _is_key(name):
+            if path not in seen and is_key(name):
                 seen.add(path)
                 yield name
 
@@ -193,14 +193,6 @@ class FsspecStore(RemoteStore):
             return None
         finally:
             fs.invalidate_cache()
-
-
-def _is_key(name: str) -> bool:
-    try:
-        validate_key(name)
-    except KeyValidationError:
-        return False
-    return True
 
 
 def _class_of(fs: Any) -> tuple[str, str]:

@@ -6,9 +6,9 @@ import builtins
 from collections.abc import Hashable, Iterator
 from typing import Any
 
-from gpuzarr.errors import KeyValidationError, StoreError, StoreReadError
+from gpuzarr.errors import StoreError, StoreReadError
 from gpuzarr.storage.clients.contract import Client
-from gpuzarr.storage.contract import validate_key, validate_prefix
+from gpuzarr.storage.contract import is_key, validate_key, validate_prefix
 from gpuzarr.storage.remote import RemoteStore
 
 _METHODS = ("get_async", "put_async", "delete_async", "head_async", "list", "list_with_delimiter_async")
@@ -96,7 +96,7 @@ class ObjectStore(RemoteStore):
 
         for meta in self._list(prefix, collect):
             key = meta["path"]
-            if _is_key(key) and (not prefix or key.startswith(f"{prefix}/")):
+            if is_key(key) and (not prefix or key.startswith(f"{prefix}/")):
                 yield key, int(meta["size"])
 
     def list_dir(self, prefix: str = "") -> Iterator[str]:
@@ -108,7 +108,7 @@ class ObjectStore(RemoteStore):
         found = self._list(prefix, collect)
         paths = [*found["common_prefixes"], *(meta["path"] for meta in found["objects"])]
         start = len(prefix) + 1 if prefix else 0
-        yield from sorted({path[start:].rstrip("/") for path in paths if _is_key(path.rstrip("/"))} - {""})
+        yield from sorted({path[start:].rstrip("/") for path in paths if is_key(path.rstrip("/"))} - {""})
 
     def _list(self, prefix: str, collect: Any) -> Any:
         try:
@@ -117,11 +117,3 @@ class ObjectStore(RemoteStore):
             raise
         except Exception as error:
             raise StoreReadError(f"cannot list {prefix!r} in {self}: {error!r}") from error
-
-
-def _is_key(name: str) -> bool:
-    try:
-        validate_key(name)
-    except KeyValidationError:
-        return False
-    return True

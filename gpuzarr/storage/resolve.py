@@ -98,13 +98,13 @@ def _from_object(value: Any, mode: str | None) -> tuple[Store, str]:
         return _from_path(value, mode), ""
     if isinstance(value, dict):
         return MemoryStore(value), ""
-    adapters, inner = _kind("adapters"), getattr(value, "store", None)
+    zarr_python, inner = _kind("zarr_python"), getattr(value, "store", None)
     if _kind("obstore").is_obstore(value):
         return _kind("obstore").ObjectStore(value), ""
-    if adapters.is_zarr_python_store(value):
-        return adapters.from_zarr_python(value), ""
-    if isinstance(getattr(value, "path", None), str) and adapters.is_zarr_python_store(inner):
-        return adapters.from_zarr_python(inner), validate_prefix(value.path)
+    if zarr_python.is_zarr_python_store(value):
+        return zarr_python.from_zarr_python(value), ""
+    if isinstance(getattr(value, "path", None), str) and zarr_python.is_zarr_python_store(inner):
+        return zarr_python.from_zarr_python(inner), validate_prefix(value.path)
     return _from_place(value, mode), ""
 
 
@@ -121,7 +121,7 @@ def _from_place(value: Any, mode: str | None) -> Store:
     if isinstance(value, os.PathLike):
         return _from_path(value, mode)
     if isinstance(value, Mapping):
-        return _kind("adapters").MappingStore(value)  # type: ignore[no-any-return]
+        return _kind("mapping").MappingStore(value)  # type: ignore[no-any-return]
     fsspec = sys.modules.get("fsspec")  # else nobody can have a filesystem of it
     if fsspec is not None and isinstance(value, fsspec.AbstractFileSystem):
         return _kind("fsspec").FsspecStore(value)  # type: ignore[no-any-return]

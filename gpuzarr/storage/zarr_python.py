@@ -1,4 +1,4 @@
-"""Other people's stores: any mapping, and zarr-python's stores and their relatives (icechunk, ...).
+"""zarr-python's stores and their relatives (icechunk, ...).
 
 zarr-python is never imported here. A store is recognised by its asynchronous methods; where its class comes from
 zarr-python, that is loaded already and what its methods want is taken from there.
@@ -8,13 +8,15 @@ from __future__ import annotations
 
 import builtins
 import sys
-from collections.abc import AsyncIterator, Callable, Coroutine, Hashable, Iterator, Mapping, MutableMapping, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Hashable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from inspect import iscoroutinefunction
 from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn, TypeVar
 
-from gpuzarr.errors import KeyValidationError, ShortReadError, StoreError, StoreReadError, StoreWriteError
+import numpy as np
+
+from gpuzarr.errors import ShortReadError, StoreError, StoreReadError, StoreWriteError
 from gpuzarr.options import config
 from gpuzarr.storage.contract import (
     Buffer,
@@ -24,12 +26,12 @@ from gpuzarr.storage.contract import (
     byte_view,
     check_limit,
     copy_into,
-    pieces_of,
+    is_key,
     resolve_spans,
     validate_key,
     validate_prefix,
 )
-from gpuzarr.storage.event_loop import run
+from gpuzarr.storage.event_loop import gather, run
 from gpuzarr.storage.locks import thread_lock
 from gpuzarr.storage.memory import object_bytes
 
@@ -37,88 +39,9 @@ if TYPE_CHECKING:
     from asyncio import AbstractEventLoop  # slow to import
 
 T = TypeVar("T")
-_AT_HAND = ("LocalStore", "MemoryStore", "ZipStore")  # of zarr-python: nothing to wait for
-
-
-class MappingStore(Store):
-    """Objects in any mapping from keys to bytes; read-only where it is not a MutableMapping."""
-
-    shares_after_pickle = False  # which no mapping says of itself
-
-    def __init__(self, mapping: Mapping[str, Any], *, read_only: bool = False) -> None:
-        super().__init__(read_only=read_only or not isinstance(mapping, MutableMapping))
-        self._mapping: Any = mapping
-
-    def __str__(self) -> str:
-        return f"mapping://{type(self._mapping).__name__}"
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, MappingStore) and self._mapping is other._mapping
-
-    def __hash__(self) -> int:
-        return hash((MappingStore, id(self._mapping)))
-
-    def with_read_only(self, read_only: bool = True) -> MappingStore:
-        return self._on_the_same(type(self)(self._mapping, read_only=read_only))
-
-    def get(self, key: str, *, limit: int | None = None) -> bytes | None:
-        try:
-            value = object_bytes(key, self._mapping[validate_key(key)])
-        except KeyValidationError:
-            raise
-        except KeyError:
-            return None
-        except StoreError:
-            raise
-        except Exception as error:
-            raise StoreReadError(f"cannot read {key!r} in {self}: {error!r}") from error
-        check_limit(key, len(value), limit)
-        return value
-
-    def get_ranges(
-        self, key: str, spans: Sequence[Span], *, version: Hashable = None, into: Sequence[Buffer] | None = None
-    ) -> Pieces | None:
-        value = self.get(key)
-        return None if value is None else pieces_of(key, value, spans, into, (value, version))
-
-    def size(self, key: str) -> int | None:
-        value = self.get(key)
-        return None if value is None else len(value)
-
-    def exists(self, key: str) -> bool:
-        return validate_key(key) in self._mapping
-
-    def set(self, key: str, value: Buffer) -> None:
-        self.check_writable(key)
-        self._change("write", key, lambda: self._mapping.__setitem__(validate_key(key), bytes(byte_view(value))))
-
-    def set_if_absent(self, key: str, value: Buffer) -> bool:
-        self.check_writable(key)
-        with self.lock(key):
-            if self.exists(key):
-                return False
-            self.set(key, value)
-            return True
-
-    def delete(self, key: str) -> None:
-        self.check_writable(key)
-        self._change("delete", key, lambda: self._mapping.pop(validate_key(key), None))
-
-    def _change(self, verb: str, key: str, change: Callable[[], object]) -> None:
-        try:
-            change()
-        except (KeyValidationError, StoreError):
-            raise
-        except Exception as error:
-            raise StoreWriteError(f"cannot {verb} {key!r} in {self}: {error!r}") from error
-
-    def lock(self, key: str, *, timeout: float = 60.0) -> AbstractContextManager[None]:
-        return thread_lock((MappingStore, id(self._mapping), validate_key(key)), timeout)
-
-    def list(self, prefix: str = "") -> Iterator[str]:
-        prefix = validate_prefix(prefix)
-        start = f"{prefix}/" if prefix else ""
-        yield from [key for key in list(self._mapping) if key.startswith(start) and _is_key(key)]
+# Stores of zarr-python which have nothing to wait for; those whose `get` is a coroutine in name only come first.
+_AT_ONCE = ("MemoryStore", "ManagedMemoryStore", "GpuMemoryStore", "ZipStore")
+_AT_HAND = (*_AT_ONCE, "LocalStore")
 
 
 def is_zarr_python_store(value: Any) -> bool:
@@ -164,8 +87,9 @@ class ZarrPythonStore(Store):
         its_own = bool(getattr(store, "read_only", False))
         super().__init__(read_only=its_own if read_only is None else read_only or its_own)
         self._store, self.timeout, self._loop = store, timeout, loop
-        self.shares_after_pickle = "Memory" not in type(store).__name__
-        self.in_flight = 0 if type(store).__name__ in _AT_HAND else int(config.get("async.concurrency"))
+        name = type(store).__name__ if type(store).__module__.startswith("zarr.storage.") else ""
+        self._at_once = name in _AT_ONCE
+        self.in_flight = 0 if name in _AT_HAND else int(config.get("async.concurrency"))
         self.supports_writes = bool(getattr(store, "supports_writes", True))
         self.supports_deletes = bool(getattr(store, "supports_deletes", True))
         self.supports_listing = bool(getattr(store, "supports_listing", True))
@@ -199,32 +123,39 @@ class ZarrPythonStore(Store):
     def _fail(self, kind: type[StoreError], verb: str, key: str, error: Exception) -> NoReturn:
         raise kind(f"cannot {verb} {key!r} in {self}: {error!r}") from error
 
-    def get(self, key: str, *, limit: int | None = None) -> bytes | None:
+    def get(self, key: str, *, limit: int | None = None) -> Buffer | None:
         return self.get_many([key], limit=limit)[0]
 
     def get_many(
         self, keys: Sequence[str], room: bytearray | None = None, *, limit: int | None = None
-    ) -> builtins.list[bytes | None]:
+    ) -> builtins.list[Buffer | None]:
         found = self._get_all([validate_key(key) for key in keys], [None] * len(keys))
         for key, value in zip(keys, found, strict=True):
             check_limit(key, 0 if value is None else len(value), limit)
         return found
 
-    def _get_all(self, keys: Sequence[str], ranges: Sequence[Any]) -> builtins.list[bytes | None]:
-        types = _types_of(self._store)
-        get = self._store.get
-
-        async def get_all() -> Any:
-            import asyncio  # slow to import, and nobody else here needs it
-
-            return await asyncio.gather(
-                *(get(key, types.prototype, byte_range=r) for key, r in zip(keys, ranges, strict=True))
-            )
-
+    def _get_all(self, keys: Sequence[str], ranges: Sequence[Any]) -> builtins.list[Buffer | None]:
         if not keys:
             return []
-        found = self._read(keys[0], get_all())
-        return [None if value is None else object_bytes(key, value) for key, value in zip(keys, found, strict=True)]
+        get, prototype = self._store.get, _types_of(self._store).prototype
+        # Opening a store is for the loop, where nothing comes between a look at `_is_open` and what follows.
+        if self._at_once and getattr(self._store, "_is_open", False):
+            found = [self._at(key, get(key, prototype, byte_range=r)) for key, r in zip(keys, ranges, strict=True)]
+        else:
+            requests = [get(key, prototype, byte_range=r) for key, r in zip(keys, ranges, strict=True)]
+            found = self._read(keys[0], gather(requests))
+        return [None if value is None else _memory_of(key, value) for key, value in zip(keys, found, strict=True)]
+
+    def _at(self, key: str, coroutine: Coroutine[Any, Any, T]) -> T:
+        """The result of a coroutine that waits for nothing, which needs no loop nor the way to its thread and back."""
+        try:
+            coroutine.send(None)
+        except StopIteration as done:
+            return done.value  # type: ignore[no-any-return]
+        except Exception as error:  # noqa: BLE001  whatever such a store raises
+            self._fail(StoreReadError, "read", key, error)
+        coroutine.close()
+        raise StoreReadError(f"cannot read {key!r} in {self}: it waits, where such stores do not")
 
     def get_ranges(
         self, key: str, spans: Sequence[Span], *, version: Hashable = None, into: Sequence[Buffer] | None = None
@@ -315,28 +246,28 @@ class ZarrPythonStore(Store):
         start = f"{prefix}/" if prefix else ""
         found = self._read(prefix, _collect(self._store.list_prefix(start) if prefix else self._store.list()))
         # Stores differ on whether a listed key begins with the prefix, and on "foobar" below "foo".
-        yield from sorted({key for key in found if key.startswith(start) and _is_key(key)})
+        yield from sorted({key for key in found if key.startswith(start) and is_key(key)})
 
     def list_dir(self, prefix: str = "") -> Iterator[str]:
         prefix = validate_prefix(prefix)
         found = self._read(prefix, _collect(self._store.list_dir(prefix)))
         names = {name.rstrip("/").rpartition("/")[2] for name in found}
-        yield from sorted(name for name in names if name and _is_key(name))
+        yield from sorted(name for name in names if name and is_key(name))
 
     def close(self) -> None:
         self._store.close()
 
 
+def _memory_of(key: str, value: Any) -> Buffer:
+    """The bytes of an answer: where they lie, in a buffer of zarr-python's; else a copy."""
+    array = value.as_numpy_array() if hasattr(value, "as_numpy_array") else None
+    if array is None or array.itemsize != 1 or not array.flags.c_contiguous:
+        return object_bytes(key, value)
+    return byte_view(array.view(np.uint8)).toreadonly()
+
+
 async def _collect(names: AsyncIterator[str]) -> list[str]:
     return [name async for name in names]
-
-
-def _is_key(name: str) -> bool:
-    try:
-        validate_key(name)
-    except KeyValidationError:
-        return False
-    return True
 
 
 class _Types(NamedTuple):
