@@ -150,8 +150,12 @@ class StoredArray:
 
     def wave_bytes(self, device: Device) -> int:
         """Decoded bytes of one wave, at most."""
+        if device.kind != "cpu":
+            return device.wave_bytes
+        if self.store.in_flight:  # what comes from there is in no cache, and every wave wakes threads on both sides
+            return 4 * device.wave_bytes
         # In a shard, every wave costs a request and some tables, which more than outweigh the cache that it outgrows.
-        return device.wave_bytes if self.sharding is None or device.kind != "cpu" else 2 * device.wave_bytes
+        return device.wave_bytes if self.sharding is None else 2 * device.wave_bytes
 
     def waiting_lanes(self, rows: int) -> int:
         """Lanes, with waves of so many parts, that keep a store busy which waits for a network: while some wait, others
@@ -159,8 +163,8 @@ class StoredArray:
         if not self.store.in_flight:
             return 0
         requests = rows if self.sharding is None else 1  # of a wave: neighbours in a shard are read together
-        ahead = min(self.store.in_flight // requests, AHEAD_BYTES // (rows * self.part_bytes))
-        return max(self.device.lanes, ahead)
+        ahead = min(ceil(self.store.in_flight / requests), AHEAD_BYTES // (rows * self.part_bytes))
+        return self.device.lanes + ahead
 
     @cached_property
     def ceiling(self) -> int:
