@@ -89,6 +89,7 @@ class ZarrPythonStore(Store):
         self._store, self.timeout, self._loop = store, timeout, loop
         name = type(store).__name__ if type(store).__module__.startswith("zarr.storage.") else ""
         self._at_once = name in _AT_ONCE
+        self.shares_after_pickle = "Memory" not in type(store).__name__
         self.in_flight = 0 if name in _AT_HAND else int(config.get("async.concurrency"))
         self.supports_writes = bool(getattr(store, "supports_writes", True))
         self.supports_deletes = bool(getattr(store, "supports_deletes", True))
