@@ -156,10 +156,10 @@ def _write_into(array: Array, arr: Any, region: Any, compute: bool, return_store
     array = array.to_device(_device_of(arr) or array.device)
     _check_reach(array.chunk_store, arr, compute)
     where = tuple(slice(span.start, span.start + span.count) for span in spans)
-    stored = _store(arr, array, where, compute, return_stored)
-    if compute and return_stored:
-        return as_dask(array)[where].rechunk(arr.chunks)
-    return stored
+    if not compute:
+        return _later(arr, array, where, return_stored)
+    _now(arr, array, where)
+    return as_dask(array)[where].rechunk(arr.chunks) if return_stored else None
 
 
 # ---- a new array
@@ -187,9 +187,8 @@ def _write_new(
     if not compute:
         if overwrite:
             _refuse_replacing_later(*place)
-        return _store(arr, new_array(*place, metadata, config=config, **handle), None, compute, return_stored)
-    write = partial(_store, arr, where=None, compute=True, return_stored=False)
-    array = new_array(*place, metadata, overwrite=overwrite, write=write, config=config, **handle)
+        return _later(arr, new_array(*place, metadata, config=config, **handle), None, return_stored)
+    array = new_array(*place, metadata, overwrite=overwrite, write=partial(_now, arr), config=config, **handle)
     return as_dask(array, arr.chunks) if return_stored else None
 
 
@@ -299,8 +298,14 @@ def _out_of_reach(store: Store) -> StoreWriteError:
     )
 
 
-def _store(arr: Any, array: Array, where: tuple[slice, ...] | None, compute: bool, return_stored: bool) -> Any:
-    return arr.store(_Target(array), lock=False, regions=where, compute=compute, return_stored=return_stored)
+def _now(arr: Any, array: Array, where: tuple[slice, ...] | None = None) -> None:
+    """Write, and come back when all is written. (dask's own `return_stored` may come back before.)"""
+    arr.store(_Target(array), lock=False, regions=where, compute=True)
+
+
+def _later(arr: Any, array: Array, where: tuple[slice, ...] | None, return_stored: bool) -> Any:
+    """A dask array that writes when it is computed."""
+    return arr.store(_Target(array), lock=False, regions=where, compute=False, return_stored=return_stored)
 
 
 class _Target:

@@ -49,6 +49,7 @@ class FsspecStore(RemoteStore):
         self._web = _class_of(self._fs) == ("fsspec.implementations.http", "HTTPFileSystem")
         self.path: str = _clean_url(path) if self._web else self._fs._strip_protocol(path).rstrip("/")
         self.allowed_exceptions = allowed_exceptions
+        self._home = 0  # the process whose memory it is, where it was pickled
 
     @classmethod
     def from_url(
@@ -77,6 +78,8 @@ class FsspecStore(RemoteStore):
         return self._fs
 
     def connect(self) -> Client:
+        if self._home not in (0, os.getpid()):  # where all chunks would read as absent
+            raise StoreError(f"{self} is in the memory of process {self._home}, and this is process {os.getpid()}")
         if self._process:  # the connections and the event loop of the one that is here are those of the parent
             self._fs = _again(self._fs)
         for kind in type(self._fs).__mro__:
@@ -101,13 +104,10 @@ class FsspecStore(RemoteStore):
         return _class_of(self._fs) != ("fsspec.implementations.memory", "MemoryFileSystem")
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**super().__getstate__(), "_process": os.getpid()}
+        return {**super().__getstate__(), "_home": 0 if self.shares_after_pickle else self._home or os.getpid()}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        home = state["_process"]
         super().__setstate__({**state, "_process": 0})  # a filesystem that was unpickled is of this process
-        if not self.shares_after_pickle and home != os.getpid():  # where all chunks would read as absent
-            raise StoreError(f"{self} is in the memory of process {home}, and this is process {os.getpid()}")
 
     def _named_by(self) -> tuple[object, ...]:
         fs = self._fs  # whose own token counts processes and threads

@@ -137,32 +137,47 @@ class _Objects(dict[str, bytes]):
         self.token = os.urandom(16).hex()
 
 
+class _Elsewhere(MutableMapping[str, bytes]):
+    """What another process holds: every use is a StoreError. (Unpickling is none, or it would end dask's workers.)"""
+
+    def __init__(self, where: str) -> None:
+        self.where = self.token = where
+
+    def _refuse(self, *_: object) -> Any:
+        raise StoreError(f"{self.where}, and this is process {os.getpid()}")
+
+    __getitem__ = __setitem__ = __delitem__ = __iter__ = __len__ = __contains__ = _refuse
+
+
 _named: WeakValueDictionary[str, _Objects] = WeakValueDictionary()
 
 
 class ManagedMemoryStore(MemoryStore):
     """A MemoryStore that has a name: all stores of one name in a process share their objects, which live as long
-    as one of the stores does. A pickle carries the name only, and is good in this process: StoreError in others."""
+    as one of the stores does. A pickle carries the name only; in another process every use of it is a StoreError."""
 
     def __init__(self, name: str = "", *, read_only: bool = False) -> None:
-        self._objects: _Objects
+        self._objects: _Objects | _Elsewhere
         super().__init__(_named.setdefault(name, _Objects()), read_only=read_only)
         self.name = name
+        self._home = os.getpid()
 
     def __str__(self) -> str:
         return f"memory://{self.name}"
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return (_managed, (type(self), self.name, self.read_only, os.getpid()))
+        return (_managed, (type(self), self.name, self.read_only, self._home))
 
     def _named_by(self) -> tuple[object, ...]:
         return (self._objects.token,)
 
     def with_read_only(self, read_only: bool = True) -> ManagedMemoryStore:
-        return type(self)(self.name, read_only=read_only)
+        return _managed(type(self), self.name, read_only, self._home)
 
 
-def _managed(kind: type[ManagedMemoryStore], name: str, read_only: bool, process: int) -> ManagedMemoryStore:
-    if process != os.getpid():  # where chunks that are elsewhere would read as absent
-        raise StoreError(f"memory://{name} is in the memory of process {process}, and this is process {os.getpid()}")
-    return kind(name, read_only=read_only)
+def _managed(kind: type[ManagedMemoryStore], name: str, read_only: bool, home: int) -> ManagedMemoryStore:
+    store = kind(name, read_only=read_only)
+    if home != os.getpid():  # where chunks that are elsewhere would read as absent
+        store._objects = _Elsewhere(f"memory://{name} is in the memory of process {home}")
+        store._home = home
+    return store
