@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import math
 import os
+import threading
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any, NoReturn
@@ -300,7 +301,12 @@ def _out_of_reach(store: Store) -> StoreWriteError:
 
 def _now(arr: Any, array: Array, where: tuple[slice, ...] | None = None) -> None:
     """Write, and come back when all is written. (dask's own `return_stored` may come back before.)"""
-    arr.store(_Target(array), lock=False, regions=where, compute=True)
+    target = _Target(array)
+    try:
+        arr.store(target, lock=False, regions=where, compute=True)
+    except BaseException:
+        target.end()
+        raise
 
 
 def _later(arr: Any, array: Array, where: tuple[slice, ...] | None, return_stored: bool) -> Any:
@@ -313,11 +319,28 @@ class _Target:
 
     def __init__(self, array: Array, *, away: bool = False) -> None:
         self._array, self._away = array, away
+        self._running, self._ended, self._change = 0, False, threading.Condition()
 
     def __setitem__(self, index: Any, block: Any) -> None:
-        self._array[index] = block
-        if self._away:  # nobody will be able to flush this handle's store when all is done
-            self._array.chunk_store.flush()
+        with self._change:
+            if self._ended:
+                raise StoreWriteError(f"nothing more is written to {self._array!r}: another block failed")
+            self._running += 1
+        try:
+            self._array[index] = block
+            if self._away:  # nobody will be able to flush this handle's store when all is done
+                self._array.chunk_store.flush()
+        finally:
+            with self._change:
+                self._running -= 1
+                self._change.notify_all()
+
+    def end(self) -> None:
+        """Let the tasks of this process that are writing finish, and no other begin: after an error dask leaves them
+        to themselves, and what they write to may be taken away."""
+        with self._change:
+            self._ended = True
+            self._change.wait_for(lambda: not self._running, timeout=self._array._stored.lock_timeout)
 
     def __getitem__(self, index: Any) -> Any:
         return self._array[index]
