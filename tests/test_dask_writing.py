@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -221,6 +223,27 @@ def test_an_overwrite_that_fails_leaves_the_old_array(tmp_path: Path, mode: str)
     to_zarr(da.from_array(VALUES + 1, chunks=(5, 50)), tmp_path / "a.zarr", **arguments)
     np.testing.assert_array_equal(from_zarr(tmp_path / "a.zarr").compute(), VALUES + 1)
     assert from_zarr(tmp_path / "a.zarr").chunks == ((5,) * 4, (50,))
+
+
+def test_tasks_that_outlive_an_overwrite_that_failed_write_nothing(tmp_path: Path) -> None:
+    to_zarr(da.from_array(VALUES, chunks=(10, 50)), tmp_path / "a.zarr")
+    before = files(tmp_path)
+    over, late = threading.Event(), threading.Event()
+
+    def first_too_late(block: np.ndarray, block_id: tuple[int, ...]) -> np.ndarray:
+        if block_id[0]:
+            assert late.wait(10)
+            raise Task
+        late.set()
+        assert over.wait(10)
+        return block
+
+    x = da.from_array(VALUES + 1, chunks=(10, 50)).map_blocks(first_too_late, meta=np.empty((0, 0)))
+    with ThreadPoolExecutor(2) as threads, dask.config.set(pool=threads):
+        with pytest.raises(Task):
+            to_zarr(x, tmp_path / "a.zarr", overwrite=True)
+        over.set()
+    assert files(tmp_path) == before
 
 
 def test_a_new_array_that_fails_has_the_blocks_that_were_done(tmp_path: Path) -> None:

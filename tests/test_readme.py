@@ -69,6 +69,16 @@ def test_the_lines_on_a_gpu_run_on_the_emulated_one(tmp_path: Path) -> None:
     assert "zstd@emulated -> bytes@emulated" in done.stdout
 
 
+def test_the_lines_for_dask_run_on_the_emulated_device(tmp_path: Path) -> None:
+    pytest.importorskip("dask")
+    lines = block_with("import dask").replace('"cuda"', '"emulated"')
+    command = [sys.executable, "-W", "error", "-c", lines]
+    done = subprocess.run(command, cwd=tmp_path, env=_environment(), capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("((500, 500, 500, 500), (500, 500, 500, 500)) 0.")
+    assert done.stdout.splitlines()[-1].startswith("emulated array(1.9")
+
+
 def test_the_lines_for_xarray_run_on_the_emulated_device(tmp_path: Path) -> None:
     pytest.importorskip("xarray")
     lines = block_with("import xarray").replace('"cuda"', '"emulated"')
