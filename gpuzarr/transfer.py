@@ -14,6 +14,7 @@ from itertools import product
 from typing import NamedTuple
 
 from gpuzarr.errors import ContainsNodeError, LimitError, StoreWriteError
+from gpuzarr.grid import chunk_count
 from gpuzarr.making import consolidate, make_parents, refuse_existing
 from gpuzarr.metadata.model import ArrayMetadata, GroupMetadata, Node
 from gpuzarr.nodes import check_name, descendants, describe, join, not_found, parents, read_node
@@ -122,18 +123,27 @@ def _guessed(path: str, array: ArrayMetadata, start: int) -> Iterator[Cargo]:
         yield Cargo(key, key[start:], math.prod(array.grid.chunk_shape(place)) * max(1, array.dtype.itemsize))
 
 
-def transfer(source: Place, target: Place, *, overwrite: bool = False, done: Done | None = None) -> Transfer:
+def transfer(
+    source: Place,
+    target: Place,
+    *,
+    overwrite: bool = False,
+    begin: Callable[[int], object] | None = None,
+    done: Done | None = None,
+) -> Transfer:
     """Copy the node at `source`, with all below it, to `target`, and renew the consolidated metadata of groups above.
 
-    The objects at the target are listed and counted before the copy takes its place. Raises NodeNotFoundError,
-    ContainsNodeError where something is at the target and `overwrite` is not set (or the store cannot delete), and
-    StoreWriteError where the target does not hold what was written.
+    `begin` is told how many objects there are at most. Those at the target are listed and counted before the copy takes
+    its place. Raises NodeNotFoundError, ContainsNodeError where something is at the target and `overwrite` is not set
+    (or the store cannot delete), and StoreWriteError where the target does not hold what was written.
     """
     (old, old_path), (new, new_path) = source, target
     if old == new and (_within(old_path, new_path) or _within(new_path, old_path)):
         raise ValueError(f"cannot copy {describe(*source)} onto itself")
     nodes = _nodes_at(old, old_path)
     _make_way(new, new_path, nodes[0][1], overwrite=overwrite)
+    if begin is not None:
+        begin(sum(len(_names(n)) + (chunk_count(n.grid) if isinstance(n, ArrayMetadata) else 0) for _, n in nodes))
     report = Transfer()
     replacing = overwrite and new.supports_deletes
     with new.replacing(new_path) if replacing else nullcontext((new, new_path)) as (place, inside):

@@ -20,6 +20,7 @@ import gpuzarr
 from gpuzarr.cli import COMMANDS, main, make_parser
 from gpuzarr.cli.hints import failure
 from gpuzarr.cli.printing import Column, Row, cell_width, print_table, ratio_text, size_text
+from gpuzarr.cli.progress import progress
 from gpuzarr.errors import StoreReadError
 from tests.test_floors import HEAVY
 
@@ -140,6 +141,23 @@ def test_a_pipe_gets_everything_in_plain_text(capsys: pytest.CaptureFixture[str]
 def nbytes_of(place: Path) -> int:
     """Bytes of all files below a directory."""
     return sum(file.stat().st_size for file in place.rglob("*") if file.is_file())
+
+
+def test_progress_is_shown_on_a_terminal_only_and_names_do_not_drive_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TERM", "xterm-256color")
+    for kind in (io.StringIO, Terminal):
+        screen = kind()
+        monkeypatch.setattr(sys, "stderr", screen)
+        with progress(True) as step:
+            step("", 0, 7)
+            step("[red]evil\x1b]0;title\x07", 3)
+        shown = screen.getvalue()
+        assert ("3/7" in shown and "[red]evil\\x1b]0;title\\x07" in shown) == (kind is Terminal)
+        assert "\x1b]" not in shown
+        assert "\x07" not in shown
+    assert screen.getvalue()
+    with progress(False) as step:
+        step("nothing", 1)
 
 
 # ---- tree

@@ -86,9 +86,12 @@ def target(request: pytest.FixtureRequest, tmp_path: Path) -> Store:
 def test_a_copy_is_the_same_to_the_last_byte(target: Store, path: str, zarr_format: int) -> None:
     source = filled({}, "x", zarr_format)
     told: list[tuple[str, int]] = []
-    report = transfer((source, "x"), (target, path), done=lambda key, size: told.append((key, size)))
+    most: list[int] = []
+    report = transfer((source, "x"), (target, path), begin=most.append, done=lambda *each: told.append(each))
     expected = objects(source, "x")
     assert objects(target, path) == expected
+    absent = 6 + (3 if zarr_format == 2 else 0)  # chunks, and `.zmetadata` of groups
+    assert most == [len(expected) + absent]
     assert (report.arrays, report.groups, report.left) == (2, 3, 0)
     assert (report.objects, report.nbytes) == (len(expected), sum(map(len, expected.values())))
     assert sum(size for _, size in told) == report.nbytes

@@ -48,7 +48,13 @@ def run(arguments: argparse.Namespace) -> int:
     same = above is None or above.metadata.zarr_format == node.zarr_format
     with finished(target[0]), progress(not arguments.json) as step:
         if above is None or same:
-            report = transfer(source, target, overwrite=arguments.overwrite, done=lambda key, _: step(key, 1))
+            report = transfer(
+                source,
+                target,
+                overwrite=arguments.overwrite,
+                begin=lambda most: step("", 0, most),
+                done=lambda key, _: step(key, 1),
+            )
         else:
             report = _rewrite(source, above, target[1], overwrite=arguments.overwrite)
     _print(arguments, report, same)
