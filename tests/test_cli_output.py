@@ -26,6 +26,7 @@ from tests.test_floors import HEAVY
 
 ROOT = Path(__file__).parents[1]
 NAMES = [module.__name__.rpartition(".")[2] for module in COMMANDS]
+TWO = ("copy", "convert")  # commands with a source and a target
 DATA = np.arange(60.0).reshape(6, 10)
 
 
@@ -214,7 +215,7 @@ def test_a_failure_is_status_2_and_with_json_an_object(
     name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "there.txt").write_text("x")
-    words = [name, "--json", str(tmp_path / "not.zarr"), *([str(tmp_path / "copy")] if name == "copy" else [])]
+    words = [name, "--json", str(tmp_path / "not.zarr"), *([str(tmp_path / "new")] if name in TWO else [])]
     status, out, err = answer(capsys, *words)
     assert (status, out) == (2, "")
     found = json.loads(err)["error"]
@@ -230,16 +231,17 @@ def test_a_failure_is_status_2_and_with_json_an_object(
 
 @pytest.mark.parametrize("name", [name for name in NAMES if name != "completion"])
 def test_every_command_prints_json(name: str, store: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    more = {"demo": ["--size", "1"], "doctor": [], "copy": [store, store.parent / "b.zarr"]}.get(name, [store])
-    status, out, err = answer(capsys, name, "--json", *more)
+    places = [store, store.parent / "b.zarr"][: 2 if name in TWO else 1]
+    words = {"demo": ["--size", "1"], "doctor": []}.get(name, places)
+    status, out, err = answer(capsys, name, "--json", *words)
     assert (status, err) == (0, "")
     json.loads(out)
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_interrupted_is_status_130(name: str, store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    more = {"demo": [], "doctor": [], "completion": ["bash"], "copy": [store, store.parent / "b.zarr"]}
-    words = [name, *map(str, more.get(name, [store]))]
+    places = [store, store.parent / "b.zarr"][: 2 if name in TWO else 1]
+    words = [name, *map(str, {"demo": [], "doctor": [], "completion": ["bash"]}.get(name, places))]
     arguments = make_parser().parse_args(words)
 
     def interrupt(_: object) -> int:
