@@ -38,7 +38,7 @@ def encoded(variable: Variable, name: Any) -> Variable:
     found = encode_cf_variable(variable, name=name)
     if variable.dtype == bool and found.attrs.get("dtype") == "bool":  # NetCDF has no booleans, but Zarr has
         attributes = {key: value for key, value in found.attrs.items() if key != "dtype"}
-        found = Variable(found.dims, found.data.astype(bool), attributes, found.encoding)
+        found = Variable(found.dims, found.data.astype(bool), attributes, found.encoding, fastpath=True)
     found = ensure_dtype_not_object(found, name=name)
     if found.dtype.kind == "T" and found.dtype == np.dtypes.StringDType():
         return found  # of variable length; with an encoding for such strings, where it was read from a store

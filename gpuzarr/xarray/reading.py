@@ -39,12 +39,11 @@ class StoredVariable(BackendArray):
 
     def __getitem__(self, key: indexing.ExplicitIndexer) -> Any:
         if isinstance(key, indexing.VectorizedIndexer):
-            read: Callable[[Any], Any] = self._array.vindex.__getitem__
+            value = self._array.vindex[key.tuple]
         elif isinstance(key, indexing.OuterIndexer):
-            read = self._array.oindex.__getitem__
+            value = self._array.oindex[key.tuple]
         else:
-            read = self._array.__getitem__
-        value = indexing.explicit_indexing_adapter(key, self.shape, indexing.IndexingSupport.VECTORIZED, read)
+            value = self._array[key.tuple]
         if isinstance(value, str | bytes | np.generic):  # an element, which xarray would give another data type
             value = np.asarray(value, dtype=self._array.dtype)
         return value if self.decode is None else self.decode(value)

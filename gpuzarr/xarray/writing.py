@@ -127,7 +127,7 @@ def _without_fill(variable: Variable, name: str, *, fill_is_mask: bool) -> tuple
         mask = attributes.pop("_FillValue", None)
         if mask is not None:
             attributes["_FillValue"] = fill_to_json(mask, variable.dtype, name)
-    return Variable(variable.dims, variable.data, attributes, encoding), fill_value
+    return Variable(variable.dims, variable.data, attributes, encoding, fastpath=True), fill_value
 
 
 def _config(encoded: bool | None, given: bool | None, name: str) -> dict[str, Any]:
