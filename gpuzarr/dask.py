@@ -301,7 +301,7 @@ def _out_of_reach(store: Store) -> StoreWriteError:
 
 def _now(arr: Any, array: Array, where: tuple[slice, ...] | None = None) -> None:
     """Write, and come back when all is written. (dask's own `return_stored` may come back before.)"""
-    target = _Target(array)
+    target = Target(array)
     try:
         arr.store(target, lock=False, regions=where, compute=True)
     except BaseException:
@@ -311,10 +311,10 @@ def _now(arr: Any, array: Array, where: tuple[slice, ...] | None = None) -> None
 
 def _later(arr: Any, array: Array, where: tuple[slice, ...] | None, return_stored: bool) -> Any:
     """A dask array that writes when it is computed."""
-    return arr.store(_Target(array), lock=False, regions=where, compute=False, return_stored=return_stored)
+    return arr.store(Target(array), lock=False, regions=where, compute=False, return_stored=return_stored)
 
 
-class _Target:
+class Target:
     """Where the tasks of one `to_zarr` put their blocks."""
 
     def __init__(self, array: Array, *, away: bool = False) -> None:
@@ -348,7 +348,7 @@ class _Target:
     def __reduce__(self) -> tuple[Any, ...]:
         if not self._array.chunk_store.shares_after_pickle:
             raise _out_of_reach(self._array.chunk_store)
-        return (partial(_Target, away=True), (self._array,))
+        return (partial(Target, away=True), (self._array,))
 
     def __dask_tokenize__(self) -> object:
         return os.urandom(16).hex()  # writing twice is not the same as writing once

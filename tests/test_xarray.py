@@ -26,7 +26,7 @@ from gpuzarr.storage import CountingStore, MemoryStore
 xr = pytest.importorskip("xarray")
 dask_array = pytest.importorskip("dask.array")
 from gpuzarr.xarray import GpuzarrBackendEntrypoint, backend, open_zarr, to_zarr  # noqa: E402
-from gpuzarr.xarray.chunking import aligned, check_pieces  # noqa: E402
+from gpuzarr.xarray.chunking import check_pieces  # noqa: E402
 from gpuzarr.xarray.encoding import fill_from_json, fill_to_json  # noqa: E402
 from tests.weather import PACKED, weather  # noqa: E402
 
@@ -291,9 +291,30 @@ def test_arrays_of_a_device_are_written(zarr_format: int, counting: CountingStor
     xr.testing.assert_identical(open_zarr(packed).load(), expected)
 
 
-def test_chunks_of_dask_are_not_asked_of_a_device(counting: CountingStore) -> None:
-    with pytest.raises(gpuzarr.errors.DeviceError, match="chunks"):
-        open_zarr(counting, device="emulated", chunks={})
+@pytest.mark.filterwarnings("ignore:The `numpy.copyto` function is not implemented by Dask")
+@pytest.mark.parametrize("chunks", [{}, {"time": 2}, "auto"])
+def test_dask_has_blocks_on_the_device(counting: CountingStore, chunks: Any) -> None:
+    found, host = open_zarr(counting, device="emulated", chunks=chunks), open_zarr(counting).load()
+    kind = type(gpuzarr.devices.get_device("emulated").empty((1,), np.dtype("f4")))
+    assert isinstance(found.temperature.data._meta, kind)
+    assert found.temperature.chunks == (((2, 2) if chunks == {"time": 2} else (4,)), (3,))
+    for name in ("temperature", "packed", "wet", "wave"):
+        computed = found[name].data.compute()
+        assert isinstance(computed, kind)
+        np.testing.assert_array_equal(computed.get(), host[name].values)
+    total = (found.temperature + 1).sum().compute()
+    np.testing.assert_allclose(total.data.get(), float((host.temperature + 1).sum()))
+    assert isinstance(found.station.data, np.ndarray)
+    again = MemoryStore()
+    to_zarr(found[["temperature", "count"]].drop_encoding(), again)
+    xr.testing.assert_identical(open_zarr(again).load(), host[["temperature", "count"]])
+
+
+def test_tasks_in_other_processes_cannot_write_to_memory_here() -> None:
+    import dask
+
+    with dask.config.set(scheduler="processes"), pytest.raises((StoreError, TypeError), match="held by this process"):
+        to_zarr(weather()[["temperature"]].chunk(time=2), MemoryStore())
 
 
 # ---- requests
@@ -398,10 +419,6 @@ def test_pieces_that_share_a_chunk_are_found(data: st.DataObject) -> None:
     else:
         with pytest.raises(ChunkAlignmentError, match="axis 0"):
             check_pieces((tuple(lengths),), (start,), grid, whole=whole, name="a")
-    merged = aligned((tuple(lengths),), (start,), grid)
-    assert sum(merged[0]) == sum(lengths)
-    assert max(merged[0]) <= max(lengths) + unit
-    check_pieces(merged, (start,), grid, whole=False, name="a")
 
 
 def test_shards_are_what_dask_writes_at_once(tmp_path: Path) -> None:

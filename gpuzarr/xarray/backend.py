@@ -14,9 +14,8 @@ from xarray import Dataset, DataTree
 from xarray.backends import BackendEntrypoint, StoreBackendEntrypoint
 
 from gpuzarr.devices import Device, get_device
-from gpuzarr.errors import DeviceError
 from gpuzarr.xarray.datastore import UNNAMED, GpuzarrStore
-from gpuzarr.xarray.on_device import on_device
+from gpuzarr.xarray.on_device import in_dask, on_device
 
 PLACE = ("mode", "consolidated", "storage_options", "zarr_format", "use_zarr_fill_value_as_mask", "cache_members")
 
@@ -73,7 +72,9 @@ class GpuzarrBackendEntrypoint(BackendEntrypoint):
         stores = GpuzarrStore.open_groups(_expanded(filename_or_obj), group=group, **place)
         start = len((group or "").strip("/"))
         on = get_device(device)
-        return {path[start + 1 if start else 0 :] or "/": _dataset(s, on, decoders) for path, s in stores.items()}
+        return {
+            path[start + 1 if start else 0 :] or "/": _dataset(found, on, decoders) for path, found in stores.items()
+        }
 
     def open_datatree(self, filename_or_obj: Any, **arguments: Any) -> DataTree:
         """The group and all below it as a tree. ValueError where dimensions of groups do not fit each other."""
@@ -91,12 +92,12 @@ class GpuzarrBackendEntrypoint(BackendEntrypoint):
 
 def open_zarr(store: Any, *, chunks: Any = None, **arguments: Any) -> Dataset:
     """`xr.open_dataset` by this engine. Unlike xarray's function of this name it does not ask for dask by itself:
-    `chunks={}` does, in the chunks (or shards) that are stored. DeviceError for chunks on a GPU: xarray makes dask
-    arrays of NumPy's only; `gpuzarr.dask` makes others."""
-    device = get_device(arguments.get("device"))
-    if chunks is not None and device.kind != "cpu":
-        raise DeviceError(f"xarray has dask chunks on the host only, got chunks={chunks!r} for {device.name!r}")
-    return xarray.open_dataset(store, engine=GpuzarrBackendEntrypoint, chunks=chunks, **arguments)
+    `chunks={}` does, in the chunks (or shards) that are stored. And it has dask's arrays on a GPU, where xarray's
+    function would fail when they are computed."""
+    on_host = get_device(arguments.get("device")).kind == "cpu"
+    how = {"engine": GpuzarrBackendEntrypoint, "chunks": chunks if on_host else None, **arguments}
+    dataset = xarray.open_dataset(store, **how)
+    return dataset if on_host or chunks is None else in_dask(dataset, chunks)
 
 
 def _expanded(place: Any) -> Any:

@@ -12,9 +12,11 @@ from xarray import Variable
 from xarray.backends import AbstractDataStore
 from xarray.backends.common import ArrayWriter
 from xarray.conventions import decode_cf_variables
+from xarray.namedarray.pycompat import is_chunked_array
 
 from gpuzarr.api import consolidate_metadata, open_group
 from gpuzarr.array import Array
+from gpuzarr.dask import Target
 from gpuzarr.devices.borrowing import home, on_host
 from gpuzarr.errors import ZarrRuntimeWarning
 from gpuzarr.group import Group
@@ -225,10 +227,10 @@ class GpuzarrStore(AbstractDataStore):
     def set_variables(self, steps: Mapping[str, Step], writer: ArrayWriter) -> None:
         """Make or grow the arrays, and hand their values to `writer`, which writes those that are there already."""
         for name, step in steps.items():
-            target, place = step.target(self.zarr_group, name), home(step.data)
+            target, place = step.target(self.zarr_group, name), home(getattr(step.data, "_meta", step.data))
             if not on_host(place):
                 target = target.to_device(str(place))  # which brings values down as it writes them
-            writer.add(step.data, target, step.region)
+            writer.add(step.data, Target(target) if is_chunked_array(step.data) else target, step.region)
 
     def _check_append_dim(self, there: Mapping[str, Array]) -> None:
         dim = self.writing.append_dim

@@ -6,6 +6,7 @@ of the host, of which no value is read, and says thereby what is to be done; the
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -73,9 +74,8 @@ def on_device(dataset: Dataset, arrays: dict[Any, Array], device: Device) -> Dat
         decoded, array = dataset.variables[name], arrays[name]
         if not (_has_elements(array.dtype) and _has_elements(decoded.dtype)):
             continue
-        decode = Decoding.of(array.dtype, decoded)
-        wrapped = StoredVariable(array.to_device(device), decode, decoded.dtype)
-        data = indexing.LazilyIndexedArray(wrapped)
+        stored = StoredVariable(array.to_device(device), Decoding.of(array.dtype, decoded), decoded.dtype)
+        data = indexing.LazilyIndexedArray(stored)
         moved[name] = Variable(decoded.dims, data, decoded.attrs, decoded.encoding)
     found = dataset.assign(moved)
     found.encoding = dataset.encoding
@@ -84,3 +84,33 @@ def on_device(dataset: Dataset, arrays: dict[Any, Array], device: Device) -> Dat
 
 def _has_elements(dtype: np.dtype[Any]) -> bool:
     return dtype.kind in "biufc"
+
+
+def in_dask(dataset: Dataset, chunks: Any) -> Dataset:
+    """A dataset as it was opened, with the variables of a device in dask arrays of that device's; xarray makes dask
+    arrays of NumPy's only. `chunks`: by dimension, where {} are those that are stored, or for all axes."""
+    changed = {}
+    for name, variable in dataset.data_vars.items():
+        stored = _stored_in(variable.variable)
+        if stored is None or stored.source.device.kind == "cpu":
+            continue
+        lengths = chunks
+        if isinstance(chunks, Mapping):
+            preferred = variable.encoding["preferred_chunks"]
+            lengths = tuple(chunks.get(dim, preferred[dim]) for dim in variable.dims)
+        blocks = stored.source.to_dask(lengths)
+        if stored.decode is not None:
+            blocks = blocks.map_blocks(stored.decode, dtype=stored.dtype, meta=stored.decode(blocks._meta))
+        changed[name] = Variable(variable.dims, blocks, variable.attrs, variable.encoding)
+    found = dataset.assign(changed)
+    found.encoding = dataset.encoding
+    found.set_close(dataset.close)
+    return found
+
+
+def _stored_in(variable: Variable) -> StoredVariable | None:
+    """What xarray's wrappers (lazy indexing, caches) are around."""
+    data = variable._data
+    while not isinstance(data, StoredVariable) and hasattr(data, "array"):
+        data = data.array
+    return data if isinstance(data, StoredVariable) else None

@@ -24,28 +24,29 @@ COORDINATE_BYTES = 16 << 20  # decoded chunks of a dimension's coordinate that a
 class StoredVariable(BackendArray):
     """An array that xarray indexes, one read for each time that values are asked for.
 
-    `decode`: what to do with values that were read, which makes them of `dtype`.
+    `source` (xarray would evaluate what is called `array`) is indexed. `decode`: what to do with values that were read,
+    which makes them of `dtype`.
     """
 
-    __slots__ = ("_array", "decode", "dtype", "shape")  # xarray would evaluate what is called `array`
+    __slots__ = ("decode", "dtype", "shape", "source")
 
     def __init__(
         self, array: Array, decode: Callable[[Any], Any] | None = None, dtype: np.dtype[Any] | None = None
     ) -> None:
-        self._array = array
+        self.source = array
         self.decode = decode
         self.shape = array.shape
         self.dtype = array.dtype if dtype is None else dtype
 
     def __getitem__(self, key: indexing.ExplicitIndexer) -> Any:
         if isinstance(key, indexing.VectorizedIndexer):
-            value = self._array.vindex[key.tuple]
+            value = self.source.vindex[key.tuple]
         elif isinstance(key, indexing.OuterIndexer):
-            value = self._array.oindex[key.tuple]
+            value = self.source.oindex[key.tuple]
         else:
-            value = self._array[key.tuple]
+            value = self.source[key.tuple]
         if isinstance(value, str | bytes | np.generic):  # an element, which xarray would give another data type
-            value = np.asarray(value, dtype=self._array.dtype)
+            value = np.asarray(value, dtype=self.source.dtype)
         return value if self.decode is None else self.decode(value)
 
     async def async_getitem(self, key: indexing.ExplicitIndexer) -> Any:

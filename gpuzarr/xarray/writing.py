@@ -15,9 +15,10 @@ from xarray import Variable
 
 from gpuzarr.array import Array
 from gpuzarr.attributes import as_json
+from gpuzarr.blocks import realigned
 from gpuzarr.grid import normalize_chunks
 from gpuzarr.group import Group
-from gpuzarr.xarray.chunking import aligned, check_pieces
+from gpuzarr.xarray.chunking import check_pieces
 from gpuzarr.xarray.encoding import creation_arguments, encoded, fill_to_json, stored_dtype
 from gpuzarr.xarray.reading import DIMENSIONS
 
@@ -105,7 +106,7 @@ def _in_pieces(step: Step, variable: Variable, grid: Any, writing: Writing, name
     pieces, region, shape = variable.chunks, step.region, step.shape
     starts = [where.indices(size)[0] for where, size in zip(region, shape, strict=True)]
     if writing.align_chunks:
-        together = aligned(pieces, starts, grid)
+        together = realigned(grid, starts, pieces)
         data = variable.chunk(dict(zip(variable.dims, together, strict=True))).data
         return Step(data, region, shape, step.existing, step.arguments)
     if writing.safe_chunks:
