@@ -81,6 +81,10 @@ def to_zarr(
         writes = writer.sync(compute=compute, chunkmanager_store_kwargs=chunkmanager_store_kwargs)
         if compute:
             root.consolidate()
+    except BaseException:
+        for target in writer.targets:
+            target.end()  # dask leaves other tasks running, which write to what is closed here
+        raise
     finally:
         if compute:
             root.close()
