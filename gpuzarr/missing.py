@@ -31,8 +31,8 @@ def missing_to_json(value: Any, dtype: np.dtype[Any]) -> Any:
                 return [_double(complex(value).real), _double(complex(value).imag)]
             case "S" if isinstance(value, bytes):
                 return base64.standard_b64encode(value).decode()
-            case "U" | "T":
-                return value.decode() if isinstance(value, bytes) else str(value)
+            case "U":
+                return str(value)
     except (TypeError, ValueError) as error:
         raise TypeError(f"_FillValue: {value!r} is no {dtype}") from error
     raise TypeError(f"_FillValue: {value!r} cannot be kept for the data type {dtype}")

@@ -49,7 +49,8 @@ def add_parser(commands: Commands) -> None:
     parser.add_argument(
         "--skip-unsupported", action="store_true", help="leave out, and list, what Zarr has no form for"
     )
-    parser.add_argument("--consolidate", action="store_true", help="write consolidated metadata")
+    consolidate = "write consolidated metadata, or not (default: as the Zarr source; for NetCDF)"
+    parser.add_argument("--consolidate", action=argparse.BooleanOptionalAction, help=consolidate)
     parser.add_argument("--overwrite", action="store_true", help="remove what is at the target first")
     parser.add_argument("--no-resume", action="store_true", help="do not go on where a conversion was cut short")
     parser.add_argument("--verify", action="store_true", help="read back what was written, and compare")
@@ -159,9 +160,10 @@ def _ratio(report: Report) -> float | None:
 
 
 def _print(report: Report) -> None:
-    for word, found in (("left out", report.skipped), ("note", report.notes)):
+    told: tuple[tuple[str, list[Any]], ...] = (("left out", report.skipped), ("note", report.notes))
+    for word, found in told:
         more = [f"and {len(found) - LISTED} more (see --json)"] * (len(found) > LISTED)
-        print_errors([*(f"{word}: {path or '/'}: {text}" for path, text in found[:LISTED]), *more])
+        print_errors([*(f"{word}: {each}" for each in found[:LISTED]), *more])
     stored = report.nbytes_stored
     ratio = "" if stored is None else f", stored {size_text(stored)}, ratio {ratio_text(report.nbytes, stored)}"
     resumed = f", {report.regions_resumed} of {report.regions} regions were done already" * bool(report.regions_resumed)

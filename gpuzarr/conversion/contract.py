@@ -22,10 +22,15 @@ VARIABLE_ITEM = 128  # bytes that an element of variable length is taken to have
 
 
 class Problem(NamedTuple):
-    """Something in the source that Zarr has no form for. `path` names it; "a@units" is the attribute "units" of "a"."""
+    """Something in the source that Zarr has no form for: a node, or an attribute of one."""
 
     path: str
     reason: str
+    attribute: str | None = None
+
+    def __str__(self) -> str:
+        of = "" if self.attribute is None else f", attribute {self.attribute!r}"
+        return f"{self.path or '/'}{of}: {self.reason}"
 
 
 class Note(NamedTuple):
@@ -33,6 +38,9 @@ class Note(NamedTuple):
 
     path: str
     text: str
+
+    def __str__(self) -> str:
+        return f"{self.path or '/'}: {self.text}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,6 +84,11 @@ class Source(ABC):
 
     labelled = False  # its arrays are variables with named dimensions, as xarray sees them (NetCDF)
 
+    @property
+    def consolidated(self) -> bool:
+        """Whether its readers expect consolidated metadata of the target."""
+        return self.labelled
+
     @abstractmethod
     def nodes(self) -> Iterator[Found]:
         """Every node, parents before their members; paths are relative to the root, which is "". ConversionError where
@@ -116,5 +129,5 @@ def plain_attributes(path: str, attributes: Mapping[Any, Any]) -> tuple[dict[str
         try:
             found[str(name)] = plain(value)
         except TypeError as error:
-            problems.append(Problem(f"{path}@{name}", str(error)))
+            problems.append(Problem(path, str(error), str(name)))
     return found, problems

@@ -38,6 +38,7 @@ from gpuzarr.create import DEFAULT_FILL_VALUE
 from gpuzarr.errors import ConversionError, EncodeError, StoreReadError
 from gpuzarr.nodes import join
 
+MOST_TURNS = 16  # soft links on the way of a soft link
 CHUNK_CACHE = 1 << 20  # bytes that the HDF5 library keeps for each open data set
 
 
@@ -95,11 +96,11 @@ class Hdf5Source(Source):
             link = group.get(name, getlink=True)
             if isinstance(link, h5py.ExternalLink):
                 return None, f"a link to {link.path!r} in another file, {link.filename!r}, which is not opened"
+            if isinstance(link, h5py.SoftLink) and _leads_out(group, link.path):
+                return None, f"a link to {link.path!r}, on whose way is a link to another file, which is not opened"
             node = group[name]
         except (KeyError, TypeError, OSError, ValueError, RuntimeError) as error:
             return None, f"a link that cannot be followed: {error}"
-        if _identity(node)[0] != _identity(self._file)[0]:
-            return None, "a link to another file, which is not read"
         if isinstance(node, h5py.Group) and _identity(node) in self._entered:
             return None, f"one more link to a group that is there already ({node.name})"
         return node, None
@@ -116,7 +117,7 @@ class Hdf5Source(Source):
             try:
                 found[name] = self._attribute(node.attrs[name])
             except (TypeError, ValueError, OSError, KeyError, UnicodeDecodeError) as error:
-                problems.append(Problem(f"{path}@{name}", str(error)))
+                problems.append(Problem(path, str(error), name))
         return found, problems
 
     def _attribute(self, value: Any) -> Any:
@@ -130,6 +131,7 @@ class Hdf5Source(Source):
         try:
             element = element_of(dataset)
             _refuse_storage(dataset)
+            fill_value = _fill_value(dataset, element)
         except Unsupported as error:
             yield Problem(path, str(error))
             return
@@ -148,7 +150,7 @@ class Hdf5Source(Source):
             dtype=element.dtype,
             read=partial(_read, dataset, element, f"{dataset.name} in {self._file.filename}"),
             chunks=dataset.chunks,
-            fill_value=_fill_value(dataset, element),
+            fill_value=fill_value,
             attributes=attributes,
             dimension_names=None if shape is None else netcdf4.dimension_names(dataset),
             missing=None if missing is None else np.asarray(missing).reshape(-1)[0],
@@ -173,6 +175,22 @@ def _identity(node: Any) -> tuple[int, int]:
     return info.fileno, info.addr
 
 
+def _leads_out(group: Any, path: str, turns: int = 0) -> bool:
+    """Whether the way of a soft link goes through another file. RuntimeError where it goes in circles, KeyError where
+    it ends."""
+    if turns > MOST_TURNS:
+        raise RuntimeError(f"too many links on the way to {path!r}")
+    node = group.file if path.startswith("/") else group
+    for part in (part for part in path.split("/") if part not in ("", ".")):
+        link = node.get(part, getlink=True)
+        if isinstance(link, h5py.ExternalLink):
+            return True
+        if isinstance(link, h5py.SoftLink) and _leads_out(node, link.path, turns + 1):
+            return True
+        node = node[part]
+    return False
+
+
 def _refuse_storage(dataset: Any) -> None:
     """Unsupported where the values are not in the file, or cannot be decoded."""
     if dataset.external:
@@ -193,12 +211,15 @@ def _chunk_bytes(dataset: Any) -> int:
 
 
 def _fill_value(dataset: Any, element: Element) -> Any:
-    """The fill value, where the file has one that Zarr can take."""
+    """The fill value, where the file has one. Unsupported."""
     if dataset.id.get_create_plist().fill_value_defined() == h5py.h5d.FILL_VALUE_UNDEFINED or dataset.shape is None:
         return DEFAULT_FILL_VALUE
     value = dataset.fillvalue
     if element.text:
-        return value.decode() if isinstance(value, bytes) else value
+        try:
+            return value.decode() if isinstance(value, bytes) else value
+        except UnicodeDecodeError:
+            raise Unsupported(f"a fill value that is no UTF-8: {value!r:.50}") from None
     return np.asarray(value).astype(element.dtype)[()]
 
 

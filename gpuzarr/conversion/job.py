@@ -47,7 +47,7 @@ def convert(
     include: str | Sequence[str] = (),
     exclude: str | Sequence[str] = (),
     skip_unsupported: bool = False,
-    consolidate: bool = False,
+    consolidate: bool | None = None,
     overwrite: bool = False,
     resume: bool = True,
     verify: bool = False,
@@ -68,7 +68,8 @@ def convert(
 
     At most about `memory_limit` bytes are used beside what the process had, by up to `threads` regions at once. Started
     again after it was cut short, with the same source and arguments, it goes on (`resume`) and makes the same bytes.
-    `overwrite` removes what is at the target first. `verify` reads back and compares what was written.
+    `overwrite` removes what is at the target first. `consolidate` is as the source is, if it is Zarr, and true for
+    NetCDF, since xarray looks for consolidated metadata. `verify` reads back and compares what was written.
 
     Raises ConversionError where the source has what Zarr has no form for, all of which `skip_unsupported` leaves out
     and reports; ContainsNodeError where something is at the target; ConflictError where an unfinished conversion of
@@ -96,6 +97,7 @@ def convert(
             raise ConversionError(f"nothing is left to be converted of {source!r}")
         with _target(target, path, storage_options) as place:
             _refuse_overlap(opened, place)
+            consolidate = opened.consolidated if consolidate is None else consolidate
             job = _Job(opened, plan, place, verify=verify, consolidate=consolidate, progress=progress)
             job.cut(memory_limit, threads or get_device("cpu").lanes)
             return job.run(began, overwrite=overwrite, resume=resume)

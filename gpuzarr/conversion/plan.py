@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 from typing import Any
 
 from gpuzarr.attributes import as_json
 from gpuzarr.conversion.contract import Found, FoundArray, FoundGroup, Note, Problem, Source
-from gpuzarr.conversion.targets import Choices, data_type_of
+from gpuzarr.conversion.targets import Choices, data_type_of, unplaced_missing
 from gpuzarr.errors import ConversionError, DataTypeValidationError, KeyValidationError
 from gpuzarr.metadata.model import ArrayMetadata, GroupMetadata, Node
+from gpuzarr.missing import MISSING
 from gpuzarr.nodes import check_name, parents
-from gpuzarr.storage.contract import validate_prefix
+from gpuzarr.storage.contract import CONVERSION, validate_prefix
 
 SHOWN = 10  # problems that a message lists
 
@@ -70,20 +71,23 @@ def make_plan(source: Source, choices: Choices, chosen: Filter) -> Plan:
     not fit an array."""
     plan = Plan()
     groups: dict[str, FoundGroup] = {}
+    of_attributes: list[Problem] = []
     for found in source.nodes():
-        path = found.path.partition("@")[0] if isinstance(found, Problem) else found.path
         if isinstance(found, FoundGroup):
-            groups[path] = found
-        if not chosen.takes(path):
+            groups[found.path] = found
+        if isinstance(found, Problem) and found.attribute is not None:
+            of_attributes.append(found)
+        elif not chosen.takes(found.path):
             continue
-        if isinstance(found, Problem):
+        elif isinstance(found, Problem):
             plan.problems.append(found)
         elif isinstance(found, Note):
             plan.notes.append(found)
-        elif (reason := _unnameable(path)) is not None:
-            plan.problems.append(Problem(path, reason))
+        elif (reason := _unnameable(found.path)) is not None:
+            plan.problems.append(Problem(found.path, reason))
         else:
             _add(plan, found, choices, groups, labelled=source.labelled)
+    plan.problems += [problem for problem in of_attributes if problem.path in plan.nodes]
     return plan
 
 
@@ -93,7 +97,7 @@ def _unnameable(path: str) -> str | None:
         check_name(path)
     except KeyValidationError as error:
         return str(error)
-    return None
+    return f"the name {CONVERSION!r} is kept for notes" if CONVERSION in path.split("/") else None
 
 
 def _add(plan: Plan, found: Found, choices: Choices, groups: dict[str, FoundGroup], *, labelled: bool) -> None:
@@ -105,6 +109,9 @@ def _add(plan: Plan, found: Found, choices: Choices, groups: dict[str, FoundGrou
         except DataTypeValidationError as error:
             plan.problems.append(Problem(found.path, str(error)))
             return
+        if (reason := unplaced_missing(found, data_type, choices.zarr_format)) is not None:
+            plan.problems.append(Problem(found.path, reason, MISSING))
+            found = replace(found, missing=None)
         metadata = choices.metadata(found, data_type, labelled=labelled)
         plan.arrays.append((found, metadata))
     else:
@@ -126,7 +133,7 @@ def refuse(problems: Iterable[Problem]) -> None:
     """ConversionError that names every problem, or the first of many."""
     found = list(problems)
     if found:
-        lines = [f"{problem.path or '/'}: {problem.reason}" for problem in found[:SHOWN]]
+        lines = [str(problem) for problem in found[:SHOWN]]
         more = [f"and {len(found) - SHOWN} more"] * (len(found) > SHOWN)
         raise ConversionError(
             "what Zarr has no form for is in the source (skip_unsupported=True leaves it out):\n  "

@@ -13,12 +13,12 @@ from __future__ import annotations
 import json
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from time import monotonic
 from typing import Any
 
-from gpuzarr.errors import ConflictError, LockTimeoutError
+from gpuzarr.errors import ConflictError, LockTimeoutError, StoreError
 from gpuzarr.nodes import describe, join
 from gpuzarr.opening import refuse_anything
 from gpuzarr.storage.contract import CONVERSION, Store
@@ -113,7 +113,8 @@ def keeping(
         try:
             yield record
         except BaseException:
-            record.write()
+            with suppress(StoreError):  # perhaps that is what failed
+                record.write()
             raise
 
 

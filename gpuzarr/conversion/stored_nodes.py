@@ -12,7 +12,7 @@ import numpy as np
 
 from gpuzarr.array import Array
 from gpuzarr.conversion.contract import VARIABLE_ITEM, Found, FoundArray, FoundGroup, Region, Source, piece_shape
-from gpuzarr.metadata.model import ArrayMetadata, Node
+from gpuzarr.metadata.model import ArrayMetadata, GroupMetadata, Node
 from gpuzarr.missing import DIMENSIONS, MISSING, missing_from_json
 from gpuzarr.nodes import descendants, join, not_found, read_node
 from gpuzarr.storage.contract import Store
@@ -33,6 +33,10 @@ class ZarrSource(Source):
     def zarr_format(self) -> int:
         """Of the topmost node."""
         return self._top.zarr_format
+
+    @property
+    def consolidated(self) -> bool:
+        return isinstance(self._top, GroupMetadata) and self._top.consolidated is not None
 
     def close(self) -> None:
         if self._closes:

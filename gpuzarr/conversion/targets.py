@@ -89,6 +89,17 @@ def data_type_of(found: FoundArray, zarr_format: int) -> DataType:
     return data_type
 
 
+def unplaced_missing(found: FoundArray, data_type: DataType, zarr_format: int) -> str | None:
+    """Why the value for missing elements has no place in the target; None where it has."""
+    if found.missing is None or zarr_format == 2 or (found.like is not None and found.like.zarr_format == 3):
+        return None
+    try:
+        missing_to_json(found.missing, data_type.numpy)
+    except TypeError as error:
+        return str(error)
+    return None
+
+
 def _for_array(chosen: Any, found: FoundArray) -> Any:
     """What is chosen for this array."""
     if isinstance(chosen, Mapping) and "shape" not in chosen:
