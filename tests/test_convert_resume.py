@@ -6,18 +6,21 @@ import json
 import os
 import subprocess
 import sys
+import uuid
 from pathlib import Path
 from typing import Any
 
+import fsspec
 import numpy as np
 import pytest
 
 import gpuzarr
 from gpuzarr.conversion import npy, work
 from gpuzarr.conversion import record as notes
-from gpuzarr.errors import ConflictError, ContainsNodeError, NodeNotFoundError
+from gpuzarr.errors import ConflictError, ContainsNodeError, NodeNotFoundError, StoreError
 from gpuzarr.fsck import fsck
 from gpuzarr.storage import LocalStore, MemoryStore
+from tests.faults.faulty_store import FaultyStore, Schedule
 
 ROOT = Path(__file__).parents[1]
 LAYOUT: dict[str, Any] = {"chunks": {"a": (5, 5), "b": (50,)}, "shards": {"a": (10, 10)}, "threads": 2}
@@ -268,3 +271,35 @@ def test_notes_are_runs_and_cost_a_small_share_of_the_time(monkeypatch: pytest.M
     again.take_over(document["arrays"])
     assert again.done("y", (1, 2)) == {*range(400), 500}
     assert again.done("y", (2, 2)) == set()
+
+
+def test_whatever_operation_fails_it_ends_with_the_same_bytes(source: Path) -> None:
+    """Of a store that fails at its Nth operation, and from then on; then it works again."""
+    expected = MemoryStore()
+    gpuzarr.convert(source, expected, **LAYOUT)
+    number, failed = 0, True
+    while failed:
+        number += 1
+        store = MemoryStore()
+        faulty = FaultyStore(store, Schedule("fail from then on", number))
+        try:
+            gpuzarr.convert(source, faulty, **{**LAYOUT, "threads": 1})
+        except StoreError:
+            if store.get("zarr.json") is not None:  # only what comes after the last document failed
+                assert set(store.list()) - set(expected.list()) <= {notes.NAME}
+            gpuzarr.convert(source, store, **LAYOUT, overwrite=notes.NAME not in store.list())
+        else:
+            failed = False
+        assert {key: store.get(key) for key in store.list()} == {key: expected.get(key) for key in expected.list()}
+    assert number > 30
+
+
+def test_a_store_on_the_network_takes_notes_too(source: Path) -> None:
+    place = f"memory://{uuid.uuid4()}/a.zarr"
+    cut_short(source, place, 7)
+    report = gpuzarr.convert(source, place, **LAYOUT)
+    assert report.regions_resumed == 7
+    whole = MemoryStore()
+    gpuzarr.convert(source, whole, **LAYOUT)
+    found = fsspec.get_mapper(place)
+    assert dict(found) == {key: whole.get(key) for key in whole.list()}
