@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from gpuzarr.blocks import Lengths, filled, unit_lengths
+from gpuzarr.blocks import Lengths, check_count, filled, unit_lengths
 from gpuzarr.extras import load
 from gpuzarr.facts import ArrayFacts
 
@@ -52,12 +52,15 @@ def _count_on_the_emulated_device() -> None:
 
 
 def block_lengths(array: ArrayFacts, chunks: Any) -> Lengths:
-    """The lengths of the blocks that `chunks` asks for. ValueError where they do not fit the array."""
+    """The lengths of the blocks that `chunks` asks for. ValueError where they do not fit, LimitError for too many."""
     if chunks is None:
         return tuple(along or (0,) for along in unit_lengths(array.write_grid))
     if isinstance(chunks, dict):
         chunks = tuple(chunks.get(axis, -1) for axis in range(array.ndim))
     entries = tuple(chunks) if isinstance(chunks, tuple | list) else (chunks,) * array.ndim
+    for size, entry in zip(array.shape, entries, strict=False):
+        if isinstance(entry, int) and entry > 0:
+            check_count(size, size // entry)
     sizes = {axis: entry for axis, entry in enumerate(entries) if isinstance(entry, str)}
     normalize = load("dask.array.core", "dask").normalize_chunks
     if not sizes:

@@ -13,9 +13,11 @@ from typing import NamedTuple, TypeAlias
 
 import numpy as np
 
-from gpuzarr.grid import AxisGrid, Grid
+from gpuzarr.errors import LimitError
+from gpuzarr.grid import AxisGrid, Grid, UniformAxis
 
 Lengths: TypeAlias = tuple[tuple[int, ...], ...]
+MOST_BLOCKS = 10_000_000  # along an axis, of which each takes 8 bytes here, and much more in dask
 
 
 class Split(NamedTuple):
@@ -28,11 +30,20 @@ class Split(NamedTuple):
 
 
 def unit_lengths(grid: Grid) -> Lengths:
-    """The units, the last ones clipped to the array; none along an axis of no elements."""
+    """The units, the last ones clipped to the array; none along an axis of no elements. LimitError as `check_count`."""
     return tuple(_clipped(grid.axis(i)) for i in range(grid.ndim))
 
 
+def check_count(size: int, count: int) -> None:
+    """LimitError for more blocks along an axis than memory should hold, whatever the metadata say."""
+    if count > MOST_BLOCKS:
+        raise LimitError(
+            f"an axis of length {size} in {count} blocks: at most {MOST_BLOCKS} are listed; ask for larger"
+        )
+
+
 def _clipped(axis: AxisGrid) -> tuple[int, ...]:
+    check_count(axis.size, axis.count)
     if not axis.count:
         return ()
     last = axis.size - axis.bounds(axis.count - 1)[0]
@@ -44,14 +55,13 @@ def _clipped(axis: AxisGrid) -> tuple[int, ...]:
 
 def filled(grid: Grid, given: Mapping[int, Sequence[int]], nbytes: int, itemsize: int) -> Lengths:
     """Blocks of whole units that have about `nbytes` bytes, and at least one unit; axes in `given` have the lengths
-    that stand there."""
+    that stand there. LimitError as `check_count`."""
     free = [axis for axis in range(grid.ndim) if axis not in given]
     unit = prod(grid.largest_chunk[axis] for axis in free) * itemsize
     rest = prod(max(lengths, default=1) for lengths in given.values())
     times = dict(zip(free, _spread([grid.counts[axis] for axis in free], nbytes / max(1, unit * rest)), strict=True))
-    units = unit_lengths(grid)
     return tuple(
-        _gathered(units[axis], times[axis]) if axis in times else tuple(given[axis]) for axis in range(grid.ndim)
+        _gathered(grid.axis(axis), times[axis]) if axis in times else tuple(given[axis]) for axis in range(grid.ndim)
     )
 
 
@@ -65,7 +75,11 @@ def _spread(counts: Sequence[int], room: float) -> list[int]:
     return times
 
 
-def _gathered(lengths: Sequence[int], times: int) -> tuple[int, ...]:
+def _gathered(axis: AxisGrid, times: int) -> tuple[int, ...]:
+    """So many neighbouring units in one block."""
+    if axis.uniform is not None:
+        return _clipped(UniformAxis(axis.size, axis.uniform * times))
+    lengths = _clipped(axis)
     return tuple(sum(lengths[i : i + times]) for i in range(0, len(lengths), times))
 
 

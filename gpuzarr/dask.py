@@ -88,8 +88,8 @@ def to_zarr(
     (a slice an axis) says where in it `arr` goes, and is the whole array where it is not given.
 
     Boundaries of blocks must be boundaries of shards, or chunks, as the array counts them; only the edges of a region
-    may lie within one. With `rechunk`, `arr` is rechunked until they are. With `compute=False` the result is a dask
-    array that writes when it is computed; with `return_stored`, one that reads what was written.
+    may lie within one. With `rechunk`, `arr` is rechunked until they are. With `compute=False` the result is what dask
+    computes, which then writes; with `return_stored`, a dask array of what was written.
 
     When a block fails, the blocks that were written before are in the array, and the rest is as it was (the fill value,
     in a new array); a replacement takes its place only when it is complete, on stores that can do that (directories,

@@ -20,6 +20,7 @@ import gpuzarr
 from gpuzarr.dask import from_zarr, to_zarr
 from gpuzarr.errors import (
     ArrayNotFoundError,
+    LimitError,
     MissingPackageError,
     NodeTypeValidationError,
 )
@@ -147,6 +148,18 @@ def test_chunks_are_as_dask_takes_them_and_auto_is_whole_units(path: Path) -> No
             z.to_dask(wrong)
     line = gpuzarr.create_array({}, data=np.arange(5), chunks=2)
     assert line.to_dask((3, 2)).chunks == ((3, 2),)
+
+
+def test_metadata_that_declare_too_many_blocks_take_no_memory() -> None:
+    huge = gpuzarr.create_array({}, shape=(2**62, 3), chunks=(1, 3), dtype="u1")
+    for chunks in (None, 1, (1000, -1), ("1B", -1)):
+        with pytest.raises(LimitError, match="ask for larger"):
+            huge.to_dask(chunks)
+    with pytest.raises(LimitError, match="ask for larger"):
+        _ = huge.read_chunk_sizes
+    assert huge.to_dask((2**60, 3)).numblocks == (4, 1)
+    assert huge.to_dask(f"{3 * 2**60}B").numblocks == (4, 1)
+    assert huge.to_dask((2**60, 3))[:5].compute().tolist() == [[0] * 3] * 5
 
 
 def test_a_block_reads_its_own_chunks_only(path: Path) -> None:
