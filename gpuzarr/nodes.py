@@ -212,14 +212,22 @@ def not_found(store: Store, path: str, kind: str | None, zarr_format: int | None
 # ---- listing
 
 
+def can_list(store: Store, path: str) -> bool:
+    """Whether the store lists what it holds under a path at which something is. Web servers without index pages take
+    the question, and show nothing."""
+    if not store.supports_listing:
+        return False
+    return not store.in_flight or next(iter(store.list_dir(path)), None) is not None
+
+
 def children(store: Store, path: str, zarr_format: int) -> Iterator[tuple[str, Node]]:
     """Name and metadata of every direct member of the group at `path`, in the order of names.
 
     What is there without metadata of this format is no member. ValueError where the store cannot list.
     """
-    if not store.supports_listing:
+    names = sorted(name.rstrip("/") for name in store.list_dir(path)) if store.supports_listing else []
+    if not names and (store.in_flight or not store.supports_listing):  # not even the group's own document
         raise ValueError(f"{store} cannot list what it holds; open the group with consolidated metadata")
-    names = sorted(name.rstrip("/") for name in store.list_dir(path))
     names = [name for name in names if name not in DOCUMENTS]
     wanted = ("zarr.json",) if zarr_format == 3 else (".zarray", ".zgroup", ".zattrs")
     for start in chain((0,), range(_FIRST, len(names), _BATCH)):

@@ -20,6 +20,7 @@ import numpy as np
 from gpuzarr.devices import get_device
 from gpuzarr.errors import LimitError, MetadataError
 from gpuzarr.metadata.model import ArrayMetadata
+from gpuzarr.nodes import can_list
 from gpuzarr.read import read
 from gpuzarr.selection import Box, Span
 from gpuzarr.stored import StoredArray
@@ -121,7 +122,7 @@ def remove_outside(stored: StoredArray, old: StoredArray) -> None:
 
 def stored_keys(stored: StoredArray) -> Iterator[str]:
     """Every key in the store under the array's path; without listing, every key that a chunk may have."""
-    if stored.store.supports_listing:
+    if can_list(stored.store, stored.path):
         yield from stored.store.list(stored.path)
         return
     total = np.prod([float(n) for n in stored.grid.counts])

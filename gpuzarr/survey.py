@@ -10,6 +10,7 @@ import numpy as np
 
 from gpuzarr.devices import get_device
 from gpuzarr.grid import RectilinearGrid, RegularGrid
+from gpuzarr.nodes import can_list
 from gpuzarr.read import read
 from gpuzarr.resize import stored_keys
 from gpuzarr.selection import Box, Span
@@ -34,9 +35,10 @@ def stored_bytes(store: Store, path: str) -> int:
 def _stored_places(stored: StoredArray) -> Iterator[tuple[str, tuple[int, ...]]]:
     """Keys of stored chunks (or shards) and their places in the grid."""
     encoding, counts = stored.metadata.key_encoding, stored.grid.counts
+    listed = can_list(stored.store, stored.path)
     for key in stored_keys(stored):
         place = encoding.coords(key[len(stored.key_base) :], counts)
-        if place is not None and (stored.store.supports_listing or stored.store.exists(key)):
+        if place is not None and (listed or stored.store.exists(key)):
             yield key, place
 
 

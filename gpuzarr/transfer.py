@@ -17,7 +17,7 @@ from gpuzarr.errors import ContainsNodeError, LimitError, StoreWriteError
 from gpuzarr.grid import chunk_count
 from gpuzarr.making import consolidate, make_parents, refuse_existing
 from gpuzarr.metadata.model import ArrayMetadata, GroupMetadata, Node
-from gpuzarr.nodes import check_name, descendants, describe, join, not_found, parents, read_node
+from gpuzarr.nodes import can_list, check_name, descendants, describe, join, not_found, parents, read_node
 from gpuzarr.resize import MOST_KEYS
 from gpuzarr.storage.contract import Buffer, Store
 
@@ -96,7 +96,7 @@ def chunk_cargo(
     tried; LimitError where these are too many.
     """
     start = len(path) + 1 if path else 0
-    if not store.supports_listing:
+    if not can_list(store, path):
         for place, array in arrays.items():
             yield from _guessed(place, array, start)
         return
@@ -164,7 +164,7 @@ def _nodes_at(store: Store, path: str) -> list[tuple[str, Node]]:
         raise not_found(store, path, None)
     found = [(path, node)]
     if isinstance(node, GroupMetadata):
-        listed = store.supports_listing
+        listed = can_list(store, path)
         group = node.with_consolidated(None) if listed else node  # copies of metadata may be out of date
         below = descendants(store, path, group, use_consolidated=not listed)
         found += [(join(path, name), member) for name, member in below]
@@ -205,7 +205,7 @@ def _names(node: Node) -> tuple[str, ...]:
 
 def _check_counts(store: Store, path: str, report: Transfer) -> None:
     """StoreWriteError where the store does not list what was put there."""
-    if not store.supports_listing:
+    if not can_list(store, path):
         return
     count = nbytes = 0
     for _, size in store.list_sizes(path):

@@ -177,7 +177,10 @@ def test_a_directory_that_is_no_store(capsys: pytest.CaptureFixture[str], tmp_pa
     assert "notes.txt" in err
 
 
-@pytest.mark.parametrize("argv", [[], ["nonsense"], ["info"], ["tree", "x", "-o", "novalue"], ["demo", "--size", "0"]])
+@pytest.mark.parametrize(
+    "argv",
+    [[], ["nonsense"], ["info"], ["tree", "x", "-o", "novalue"], ["tree", "x", "-o", "a={"], ["demo", "--size", "0"]],
+)
 def test_usage_errors_exit_2(capsys: pytest.CaptureFixture[str], argv: list[str]) -> None:
     with pytest.raises(SystemExit) as exit_:
         main(argv)
@@ -200,7 +203,15 @@ def test_options_for_a_path_are_an_error(capsys: pytest.CaptureFixture[str], sto
 
 
 @pytest.mark.parametrize(
-    ("text", "value"), [("a=true", True), ("a=False", False), ("a=none", None), ("a=12", 12), ("a=b=c", "b=c")]
+    ("text", "value"),
+    [
+        ("a=true", True),
+        ("a=False", False),
+        ("a=none", None),
+        ("a=12", 12),
+        ("a=b=c", "b=c"),
+        ('a={"b": [1]}', {"b": [1]}),
+    ],
 )
 def test_option_values(text: str, value: object) -> None:
     arguments = make_parser().parse_args(["info", "x", "-o", text])

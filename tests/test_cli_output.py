@@ -307,7 +307,10 @@ def test_names_in_hints_do_not_drive_the_terminal(capsys: pytest.CaptureFixture[
 
 
 def test_a_library_that_is_not_installed(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "s3fs", None)
+    def missing(*_: object, **__: object) -> None:
+        raise ImportError("Install s3fs to access S3")
+
+    monkeypatch.setattr("gpuzarr.cli.places.open_store", missing)
     assert hints(capsys, "info", "s3://bucket/some.zarr") == ["pip install 'gpuzarr[s3]'"]
 
 

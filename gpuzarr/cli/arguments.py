@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 from collections.abc import Callable
 from typing import TypeAlias
 
@@ -46,7 +47,7 @@ def add_place(parser: argparse.ArgumentParser, name: str = "path", *, what: str,
         default=[],
         type=storage_option,
         metavar="KEY=VALUE",
-        help=f"storage option for a URL as {name.upper()}, e.g. anon=true; may be given several times",
+        help=f"storage option for a URL as {name.upper()}, e.g. anon=true; JSON for more; may be given several times",
     )
 
 
@@ -59,9 +60,14 @@ def positive(text: str) -> int:
 
 
 def storage_option(text: str) -> tuple[str, object]:
-    """`KEY=VALUE`, where true, false, none and numbers are what they say."""
+    """`KEY=VALUE`, where true, false, none, numbers, and JSON objects and lists are what they say."""
     key, equals, value = text.partition("=")
     if not (key and equals):
         raise argparse.ArgumentTypeError(f"{text!r} is not KEY=VALUE")
+    if value.startswith(("{", "[")):
+        try:
+            return key, json.loads(value)
+        except ValueError as error:
+            raise argparse.ArgumentTypeError(f"the value of {key!r} is no JSON: {error}") from error
     words: dict[str, object] = {"true": True, "false": False, "none": None}
     return key, words.get(value.lower(), int(value) if value.isdecimal() else value)

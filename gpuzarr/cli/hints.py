@@ -72,18 +72,19 @@ def _near_node(place: str, node: Node, wanted: str, options: Options) -> Iterato
         yield f"{place!r} is a {kind}, and arrays have no members"
         return
     names = _members(place, node, options)
-    yield f"{place!r} is a {kind}; it has {_listed(names) or 'no members'}"
-    yield from _meant(place, wanted, names)
+    yield f"{place!r} is a {kind}" + ("" if names is None else f"; it has {_listed(names) or 'no members'}")
+    yield from _meant(place, wanted, names or ())
 
 
-def _members(place: str, node: GroupMetadata, options: Options) -> list[str]:
+def _members(place: str, node: GroupMetadata, options: Options) -> list[str] | None:
+    """Names of members, as far as they are looked at; None where they cannot be known."""
     if node.consolidated is not None:
         return sorted({name.partition("/")[0] for name in node.consolidated})[:LOOKED_AT]
     try:
         store, path = open_place(place, options, "r")
         return [name for name, _ in islice(children(store, path, node.zarr_format), LOOKED_AT)]
     except (GpuzarrError, OSError, ValueError):
-        return []
+        return None
 
 
 def _in_directory(place: str, wanted: str) -> Iterator[str]:

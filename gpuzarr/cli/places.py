@@ -11,7 +11,7 @@ from typing import Any
 
 import gpuzarr
 from gpuzarr.errors import GpuzarrError, NodeNotFoundError, StoreError
-from gpuzarr.nodes import NODE_DOCUMENTS, join
+from gpuzarr.nodes import NODE_DOCUMENTS, can_list, join
 from gpuzarr.storage import Store, open_store
 from gpuzarr.summary import codec_text
 
@@ -93,7 +93,7 @@ def walk(store: Store, path: str = "") -> Iterator[Found]:
 
     So a node is found whatever is wrong with those above it. NodeNotFoundError where there is no node at all.
     """
-    if not store.supports_listing:
+    if not can_list(store, path):
         yield from members(gpuzarr.open(store, path=path, mode="r"))
         return
     places = {key.rpartition("/")[0] for key in store.list(path) if key.rpartition("/")[2] in NODE_DOCUMENTS}

@@ -18,7 +18,7 @@ from gpuzarr.cli.places import Found, describe, hinting, is_url, members, open_p
 from gpuzarr.cli.printing import Column, Row, print_errors, print_json, print_table, ratio_text, size_text
 from gpuzarr.cli.progress import Step, progress
 from gpuzarr.errors import BaseZarrError
-from gpuzarr.nodes import NODE_DOCUMENTS, parents
+from gpuzarr.nodes import NODE_DOCUMENTS, can_list, parents
 from gpuzarr.storage import Store
 from gpuzarr.summary import codec_text, lengths_text
 from gpuzarr.tree import branches
@@ -68,7 +68,7 @@ def run(arguments: argparse.Namespace) -> int:
         except BaseZarrError:
             found = list(walk(store, path))
     with progress(not arguments.json) as step:
-        sizes = measure(store, path, found, step) if wanted and store.supports_listing else None
+        sizes = measure(store, path, found, step) if wanted and can_list(store, path) else None
     if arguments.depth is not None:
         found = [each for each in found if each[0].strip("/").count("/") < arguments.depth]
     if arguments.json:
