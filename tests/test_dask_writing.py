@@ -258,7 +258,7 @@ def test_a_new_array_that_fails_has_the_blocks_that_were_done(tmp_path: Path) ->
     assert done == [False, False, False, True]
 
 
-def test_an_array_is_not_replaced_by_what_reads_it(tmp_path: Path) -> None:
+def test_an_array_is_not_replaced_by_what_reads_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "a.zarr"
     to_zarr(da.from_array(VALUES, chunks=(10, 50)), path)
     z = gpuzarr.open_array(path)
@@ -275,6 +275,15 @@ def test_an_array_is_not_replaced_by_what_reads_it(tmp_path: Path) -> None:
         with pytest.raises(ValueError, match="deleted before it is read"):
             to_zarr(x, path, overwrite=True)
         np.testing.assert_array_equal(z[...], VALUES)
+    monkeypatch.chdir(tmp_path.parent)
+    for target in (
+        {"url": f"{tmp_path.name}/a.zarr"},
+        {"url": tmp_path, "component": "a.zarr"},
+        {"url": f"file://{path}"},
+    ):
+        with pytest.raises(ValueError, match="deleted before it is read"):
+            to_zarr(shapes[0], **target, mode="w")  # type: ignore[arg-type]
+    np.testing.assert_array_equal(z[...], VALUES)
     member = gpuzarr.open_group(tmp_path, mode="a").create_array("b", data=VALUES, chunks=(10, 50)).to_dask()
     for place in ({"component": "b"}, {}):
         with pytest.raises(ValueError, match="deleted before it is read"):
