@@ -17,8 +17,9 @@ MISSING = "_FillValue"
 DIMENSIONS = "_ARRAY_DIMENSIONS"  # xarray's attribute for dimension names, where the format has none
 
 
-def missing_to_json(value: Any, dtype: np.dtype[Any]) -> Any:
-    """The attribute. TypeError where the value is none of this data type."""
+def fill_to_json(value: Any, dtype: np.dtype[Any], name: object) -> Any:
+    """The attribute of a format 3 array. TypeError, with the name of the array, where the value is none of this data
+    type."""
     try:
         match dtype.kind:
             case "b":
@@ -34,11 +35,11 @@ def missing_to_json(value: Any, dtype: np.dtype[Any]) -> Any:
             case "U":
                 return str(value)
     except (TypeError, ValueError) as error:
-        raise TypeError(f"_FillValue: {value!r} is no {dtype}") from error
-    raise TypeError(f"_FillValue: {value!r} cannot be kept for the data type {dtype}")
+        raise TypeError(f"_FillValue of variable {name!r}: {value!r} is no {dtype}") from error
+    raise TypeError(f"_FillValue of variable {name!r}: {value!r} cannot be kept for the data type {dtype}")
 
 
-def missing_from_json(value: Any, dtype: np.dtype[Any]) -> Any:
+def fill_from_json(value: Any, dtype: np.dtype[Any], name: object) -> Any:
     """The value behind the attribute. Plain numbers, which others write, are taken too. ValueError where it is no
     such value."""
     try:
@@ -53,7 +54,7 @@ def missing_from_json(value: Any, dtype: np.dtype[Any]) -> Any:
             case "b" | "i" | "u":
                 return dtype.type(value).item()
     except (TypeError, ValueError, OverflowError, struct.error) as error:
-        raise ValueError(f"the attribute _FillValue is no {dtype}: {value!r}") from error
+        raise ValueError(f"the attribute _FillValue of {name!r} is no {dtype}: {value!r}") from error
     return value
 
 
@@ -62,7 +63,7 @@ def _double(value: Any) -> str:
 
 
 def _from_double(value: Any) -> float:
-    if isinstance(value, int | float):
-        return float(value)
-    number: float = struct.unpack("<d", base64.standard_b64decode(value))[0]
-    return number
+    if isinstance(value, str):
+        (found,) = struct.unpack("<d", base64.standard_b64decode(value))
+        return float(found)
+    return float(value)

@@ -21,13 +21,13 @@ from hypothesis import given
 import gpuzarr
 from gpuzarr.errors import ChunkAlignmentError, ContainsNodeError, DimensionNamesError, GroupNotFoundError, StoreError
 from gpuzarr.grid import RegularGrid
+from gpuzarr.missing import fill_from_json, fill_to_json
 from gpuzarr.storage import CountingStore, MemoryStore
 
 xr = pytest.importorskip("xarray")
 dask_array = pytest.importorskip("dask.array")
 from gpuzarr.xarray import GpuzarrBackendEntrypoint, backend, open_zarr, to_zarr  # noqa: E402
 from gpuzarr.xarray.chunking import check_pieces  # noqa: E402
-from gpuzarr.xarray.encoding import fill_from_json, fill_to_json  # noqa: E402
 from tests.weather import PACKED, weather  # noqa: E402
 
 ROOT = Path(__file__).parents[1]

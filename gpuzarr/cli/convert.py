@@ -19,7 +19,8 @@ from gpuzarr.cli.progress import progress
 from gpuzarr.errors import ChecksumError
 
 if TYPE_CHECKING:
-    from gpuzarr.conversion import Report
+    from gpuzarr.conversion.job import Progress
+    from gpuzarr.conversion.report import Report
 
 LISTED = 20  # items that are printed; all are in the JSON
 _SIZE = re.compile(r"(\d+)([KMGT]?)(?:i?B)?", re.IGNORECASE)
@@ -60,23 +61,7 @@ def add_parser(commands: Commands) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """`gpuzarr convert SOURCE TARGET`."""
-    chosen: dict[str, Any] = {
-        "source_path": arguments.source_path,
-        "zarr_format": arguments.format,
-        "chunks": layout(arguments.chunks),
-        "shards": layout(arguments.shards),
-        "compressors": compressor(arguments.compressor),
-        "include": arguments.include,
-        "exclude": arguments.exclude,
-        "skip_unsupported": arguments.skip_unsupported,
-        "consolidate": arguments.consolidate,
-        "overwrite": arguments.overwrite,
-        "resume": not arguments.no_resume,
-        "verify": arguments.verify,
-        "memory_limit": arguments.memory,
-        "threads": arguments.threads,
-        "source_options": dict(arguments.source_option) or None,
-    }
+    chosen = _choices(arguments)
     try:
         with hinting(arguments.target, arguments.target_option):
             store, path = open_inside(arguments.target, arguments.target_option, "a")
@@ -94,6 +79,27 @@ def run(arguments: argparse.Namespace) -> int:
     else:
         _print(report)
     return 0
+
+
+def _choices(arguments: argparse.Namespace) -> dict[str, Any]:
+    """Arguments of `gpuzarr.convert`. ValueError for sizes and codecs that are none."""
+    return {
+        "source_path": arguments.source_path,
+        "zarr_format": arguments.format,
+        "chunks": layout(arguments.chunks),
+        "shards": layout(arguments.shards),
+        "compressors": compressor(arguments.compressor),
+        "include": arguments.include,
+        "exclude": arguments.exclude,
+        "skip_unsupported": arguments.skip_unsupported,
+        "consolidate": arguments.consolidate,
+        "overwrite": arguments.overwrite,
+        "resume": not arguments.no_resume,
+        "verify": arguments.verify,
+        "memory_limit": arguments.memory,
+        "threads": arguments.threads,
+        "source_options": dict(arguments.source_option) or None,
+    }
 
 
 def size(text: str) -> int:
@@ -142,15 +148,15 @@ def compressor(text: str) -> Any:
 
 
 @contextmanager
-def _bar(show: bool) -> Iterator[Any]:
-    """A bar over MiB, once it is known how many there are."""
+def _bar(show: bool) -> Iterator[Progress]:
+    """A bar over MiB."""
     with progress(show) as step:
-        whole = 0
+        over = 0
 
         def moved(path: str, nbytes: int, total: int) -> None:
-            nonlocal whole
-            before, whole = whole >> 20, whole + nbytes
-            step(f"{path or '/'} ({whole >> 20} of {total >> 20} MiB)", (whole >> 20) - before)
+            nonlocal over
+            before, over = over >> 20, over + nbytes
+            step(f"MiB, {path or '/'}", (over >> 20) - before, total >> 20)
 
         yield moved
 

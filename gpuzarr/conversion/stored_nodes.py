@@ -13,7 +13,7 @@ import numpy as np
 from gpuzarr.array import Array
 from gpuzarr.conversion.contract import VARIABLE_ITEM, Found, FoundArray, FoundGroup, Region, Source, piece_shape
 from gpuzarr.metadata.model import ArrayMetadata, GroupMetadata, Node
-from gpuzarr.missing import DIMENSIONS, MISSING, missing_from_json
+from gpuzarr.missing import DIMENSIONS, MISSING, fill_from_json
 from gpuzarr.nodes import descendants, join, not_found, read_node
 from gpuzarr.storage.contract import Store
 
@@ -94,7 +94,7 @@ def _missing(metadata: ArrayMetadata) -> tuple[dict[str, Any], Any]:
     if MISSING not in attributes:
         return attributes, None
     try:
-        missing = missing_from_json(attributes[MISSING], metadata.dtype)
+        missing = fill_from_json(attributes[MISSING], metadata.dtype, MISSING)
     except ValueError:
         return attributes, None  # somebody's own attribute of this name
     del attributes[MISSING]

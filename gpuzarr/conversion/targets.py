@@ -20,7 +20,7 @@ from gpuzarr.create_v2 import numcodecs_config
 from gpuzarr.dtypes import DataType, parse_dtype
 from gpuzarr.errors import MetadataError
 from gpuzarr.metadata.model import ArrayMetadata
-from gpuzarr.missing import DIMENSIONS, MISSING, missing_to_json
+from gpuzarr.missing import DIMENSIONS, MISSING, fill_to_json
 
 _CHAIN = ("filters", "serializer", "compressors")
 _SHUFFLES = ("noshuffle", "shuffle", "bitshuffle")
@@ -67,7 +67,7 @@ class Choices:
                 attributes = {DIMENSIONS: list(names)} | attributes
             fill_value = found.missing if found.missing is not None else None if labelled else fill_value
         elif found.missing is not None:
-            attributes = {MISSING: missing_to_json(found.missing, data_type.numpy)} | attributes
+            attributes = {MISSING: fill_to_json(found.missing, data_type.numpy, found.path)} | attributes
         settings = {
             "shape": found.shape,
             "dtype": data_type,
@@ -94,7 +94,7 @@ def unplaced_missing(found: FoundArray, data_type: DataType, zarr_format: int) -
     if found.missing is None or zarr_format == 2 or (found.like is not None and found.like.zarr_format == 3):
         return None
     try:
-        missing_to_json(found.missing, data_type.numpy)
+        fill_to_json(found.missing, data_type.numpy, found.path)
     except TypeError as error:
         return str(error)
     return None

@@ -1,4 +1,4 @@
-"""Between xarray's variables and Zarr's arrays: CF coding, what arrays are created with, fill values as JSON.
+"""Between xarray's variables and Zarr's arrays: CF coding, and what arrays are created with.
 
 xarray's Zarr encoding (https://docs.xarray.dev/en/stable/internals/zarr-encoding-spec.html): in format 2 an array's
 fill value is CF's `_FillValue`; in format 3 they are two things, and `_FillValue` is an attribute: floats as base64 of
@@ -7,8 +7,6 @@ a little-endian double, complex numbers as two of these, bytes as base64, other 
 
 from __future__ import annotations
 
-import base64
-import struct
 from typing import Any
 
 import numpy as np
@@ -77,54 +75,3 @@ def as_plain(codecs: Any) -> Any:
     if isinstance(codecs, tuple):
         return tuple(map(as_plain, codecs))
     return codecs.to_dict() if isinstance(codecs, Codec) else codecs
-
-
-def fill_to_json(value: Any, dtype: np.dtype[Any], name: Any) -> Any:
-    """The attribute `_FillValue` of a format 3 array. TypeError where the value is none of this data type."""
-    try:
-        match dtype.kind:
-            case "b":
-                return bool(value)
-            case "i" | "u":
-                return int(value)
-            case "f":
-                return _double(value)
-            case "c":
-                return [_double(complex(value).real), _double(complex(value).imag)]
-            case "S" if isinstance(value, bytes):
-                return base64.standard_b64encode(value).decode()
-            case "U":
-                return str(value)
-    except (TypeError, ValueError) as error:
-        raise TypeError(f"_FillValue of variable {name!r}: {value!r} is no {dtype}") from error
-    raise TypeError(f"_FillValue of variable {name!r}: {value!r} cannot be kept for the data type {dtype}")
-
-
-def fill_from_json(value: Any, dtype: np.dtype[Any], name: Any) -> Any:
-    """The fill value behind an attribute `_FillValue`. Plain numbers, which others write, are taken too. ValueError
-    where it is no such value."""
-    try:
-        match dtype.kind:
-            case "f":
-                return _from_double(value)
-            case "c" if isinstance(value, list):
-                real, imaginary = value
-                return complex(_from_double(real), _from_double(imaginary))
-            case "S":
-                return base64.standard_b64decode(value)
-            case "b" | "i" | "u":
-                return dtype.type(value).item()
-    except (TypeError, ValueError, OverflowError, struct.error) as error:
-        raise ValueError(f"the attribute _FillValue of {name!r} is no {dtype}: {value!r}") from error
-    return value
-
-
-def _double(value: Any) -> str:
-    return base64.standard_b64encode(struct.pack("<d", float(value))).decode()
-
-
-def _from_double(value: Any) -> float:
-    if isinstance(value, str):
-        (found,) = struct.unpack("<d", base64.standard_b64decode(value))
-        return float(found)
-    return float(value)

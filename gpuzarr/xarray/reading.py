@@ -15,7 +15,8 @@ from xarray.core import indexing
 from gpuzarr.array import Array
 from gpuzarr.errors import DimensionNamesError
 from gpuzarr.grid import RectilinearGrid
-from gpuzarr.xarray.encoding import as_plain, fill_from_json
+from gpuzarr.missing import fill_from_json
+from gpuzarr.xarray.encoding import as_plain
 
 DIMENSIONS = "_ARRAY_DIMENSIONS"  # the attribute of format 2 arrays
 COORDINATE_BYTES = 16 << 20  # decoded chunks of a dimension's coordinate that are kept

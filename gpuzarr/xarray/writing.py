@@ -18,8 +18,9 @@ from gpuzarr.attributes import as_json
 from gpuzarr.blocks import realigned
 from gpuzarr.grid import normalize_chunks
 from gpuzarr.group import Group
+from gpuzarr.missing import fill_to_json
 from gpuzarr.xarray.chunking import check_pieces
-from gpuzarr.xarray.encoding import creation_arguments, encoded, fill_to_json, stored_dtype
+from gpuzarr.xarray.encoding import creation_arguments, encoded, stored_dtype
 from gpuzarr.xarray.reading import DIMENSIONS
 
 
