@@ -80,6 +80,24 @@ def test_the_lines_for_cuda_run(monkeypatch: pytest.MonkeyPatch, tmp_path: Path)
     assert stages["seconds"]["upload"] == pytest.approx(stages["calls"]["upload"] / 1000)
 
 
+def test_the_prediction_is_a_row_for_each_cell(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    prediction = import_module("bench.gpu_prediction")
+    monkeypatch.setattr(prediction, "WAVE", 1 << 20)
+    monkeypatch.setattr(prediction, "SHOWN", ("none", "blosc zstd bitshuffle"))
+    prediction.main()
+    rows = [line.strip("| ").split(" | ") for line in capsys.readouterr().out.splitlines()[2:]]
+    assert [row[:2] for row in rows] == [
+        [c, n] for c in ("none", "blosc zstd bitshuffle") for n in ("64 KiB", "256 KiB")
+    ]
+    for row in rows:
+        read, host, bus, nvcomp, kernels = map(float, row[2:7])
+        assert host > 0 <= kernels
+        assert (nvcomp == 0) == (row[0] == "none")
+        assert read > bus > 0
+
+
 def test_a_wrong_result_is_said_and_not_timed(tmp_path: Path) -> None:
     code = """
 import sys
