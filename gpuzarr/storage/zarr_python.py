@@ -213,13 +213,13 @@ class ZarrPythonStore(Store):
             self._fail(StoreWriteError, verb, key, error)
 
     def set(self, key: str, value: Buffer) -> None:
-        buffer = _types_of(self._store).buffer(bytes(byte_view(value)))
+        buffer = _types_of(self._store).buffer(value)
         self._write("write", key, lambda: self._store.set(key, buffer))
 
     def set_if_absent(self, key: str, value: Buffer) -> bool:
         """As atomic as the store's `set_if_not_exists`; between the threads of this process, always."""
         self.check_writable(key)
-        buffer = _types_of(self._store).buffer(bytes(byte_view(value)))
+        buffer = _types_of(self._store).buffer(value)
         with self.lock(key):
             if self.exists(key):
                 return False
@@ -275,7 +275,7 @@ class _Types(NamedTuple):
     """What the methods of a store want to be given."""
 
     prototype: Any
-    buffer: Callable[[bytes], Any]
+    buffer: Callable[[Buffer], Any]  # of a value that may change, so of a copy
     range: Callable[[int, int | None], Any]
 
 
@@ -284,8 +284,17 @@ def _types_of(store: Any) -> _Types:
     if any(kind.__module__.partition(".")[0] == "zarr" for kind in type(store).__mro__):
         prototype = sys.modules["zarr.core.buffer"].default_buffer_prototype()
         cpu = sys.modules["zarr.core.buffer.cpu"].buffer_prototype
-        return _Types(cpu or prototype, cpu.buffer.from_bytes, sys.modules["zarr.abc.store"].RangeByteRequest)
+        return _Types(
+            cpu or prototype,
+            lambda value: cpu.buffer.from_bytes(_copy(value)),
+            sys.modules["zarr.abc.store"].RangeByteRequest,
+        )
     return _Types(_Prototype(), _Bytes.from_bytes, _RangeByteRequest)
+
+
+def _copy(value: Buffer) -> Buffer:
+    """The bytes of a value, in memory of their own; NumPy's, as the system gives that in large pages."""
+    return value if type(value) is bytes else np.array(byte_view(value))
 
 
 @dataclass(frozen=True)

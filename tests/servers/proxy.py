@@ -140,6 +140,22 @@ class Proxy:
             writer.close()
 
 
+class KeepingProxy(Proxy):
+    """One that asks the service only once for what is read, which must not change."""
+
+    def __init__(self, port: int) -> None:
+        super().__init__(port)
+        self._kept: dict[tuple[bytes, bytes | None, bytes | None], Message] = {}
+
+    async def _ask(self, message: Message) -> Message:
+        if not message.start.startswith((b"GET", b"HEAD")):
+            return await super()._ask(message)
+        name = message.start, message.header(b"range"), message.header(b"if-match")
+        if name not in self._kept:
+            self._kept[name] = await super()._ask(message)
+        return self._kept[name]
+
+
 async def _answer(answer: Message, fault: str | None, method: str, writer: asyncio.StreamWriter) -> bool:
     body = answer.body
     span = answer.header(b"content-range")
@@ -194,9 +210,9 @@ async def _chunks(reader: asyncio.StreamReader) -> bytes:
 
 
 @contextmanager
-def proxy_before(port: int) -> Iterator[Proxy]:
+def proxy_before(port: int, kind: type[Proxy] = Proxy) -> Iterator[Proxy]:
     """A proxy before the service at this port of this machine."""
-    proxy = Proxy(port)
+    proxy = kind(port)
     loop = asyncio.new_event_loop()
     thread = threading.Thread(target=loop.run_forever)
     thread.start()
