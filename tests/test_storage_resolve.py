@@ -11,7 +11,8 @@ import pickle
 import subprocess
 import sys
 import threading
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from importlib import import_module
 from pathlib import Path
 from types import MappingProxyType, SimpleNamespace
 from typing import Any
@@ -20,11 +21,13 @@ from uuid import uuid4
 import fsspec
 import numpy as np
 import pytest
+from fsspec.implementations.memory import MemoryFileSystem
 
 import gpuzarr.storage.zarr_python
 from gpuzarr.errors import (
     KeyValidationError,
     LockTimeoutError,
+    MissingPackageError,
     ReadOnlyError,
     ShortReadError,
     StoreError,
@@ -126,6 +129,71 @@ def test_a_real_upath(tmp_path: Path) -> None:
     UPath = pytest.importorskip("upath").UPath
     assert open_store(UPath(tmp_path))[0] == LocalStore(tmp_path)
     assert isinstance(open_store(UPath("memory://x"))[0], FsspecStore)
+
+
+@pytest.fixture
+def fresh_fsspec() -> Iterator[None]:
+    """fsspec, as if no scheme had been asked for yet."""
+    known = import_module("fsspec.registry")._registry
+    before = dict(known)
+    known.clear()
+    yield
+    known.clear()
+    known.update(before)
+
+
+@pytest.mark.usefixtures("fresh_fsspec")
+@pytest.mark.parametrize("scheme", ["az", "abfs"])
+def test_azure_is_asked_through_adlfs(scheme: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No package has a service of Azure's to test with, so the filesystem is one in memory under adlfs's name."""
+    told: list[dict[str, Any]] = []
+
+    class AzureBlobFileSystem(MemoryFileSystem):
+        protocol = ("abfs", "az", "abfss")
+        cachable = False
+
+        def __init__(self, account_name: str, **more: Any) -> None:
+            told.append({"account_name": account_name, **more})
+            super().__init__()
+
+        @classmethod
+        def _strip_protocol(cls, path: str) -> str:
+            return super()._strip_protocol(path.partition("://")[2] or path)
+
+    monkeypatch.setitem(sys.modules, "adlfs", SimpleNamespace(AzureBlobFileSystem=AzureBlobFileSystem))
+    url, options = f"{scheme}://container/{uuid4().hex}/a.zarr", {"account_name": "me", "anon": True}
+    made = gpuzarr.create_array(url, shape=(6,), chunks=(4,), dtype="i4", storage_options=options)
+    made[:] = np.arange(6)
+    assert told
+    assert all(one == options for one in told)
+    assert gpuzarr.open_array(url, mode="r", storage_options=options)[:].tolist() == list(range(6))
+
+
+@pytest.mark.usefixtures("fresh_fsspec")
+@pytest.mark.parametrize(
+    ("url", "package", "extra"),
+    [
+        ("az://container/x", "adlfs", "azure"),
+        ("abfs://container@account.dfs.core.windows.net/x", "adlfs", "azure"),
+        ("s3://bucket/x", "s3fs", "s3"),
+        ("gs://bucket/x", "gcsfs", "gcs"),
+        ("https://example.org/x", "aiohttp", "http"),
+    ],
+)
+def test_a_package_that_is_not_there_is_named(
+    url: str, package: str, extra: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, package, None)
+    monkeypatch.delitem(sys.modules, "fsspec.implementations.http", raising=False)
+    with pytest.raises(MissingPackageError, match=rf"pip install 'gpuzarr\[{extra}\]'") as caught:
+        gpuzarr.open_array(url, mode="r")
+    assert isinstance(caught.value, ImportError)
+    assert caught.value.name == package
+
+
+def test_a_scheme_that_nobody_knows() -> None:
+    with pytest.raises(ValueError, match="nosuch"):
+        gpuzarr.open_array("nosuch://x/y", mode="r")
 
 
 def test_stores_and_modes() -> None:

@@ -13,7 +13,7 @@ from collections.abc import Hashable, Iterator, Mapping
 from importlib import import_module
 from typing import Any, Self
 
-from gpuzarr.errors import StoreError, StoreReadError
+from gpuzarr.errors import MissingPackageError, StoreError, StoreReadError
 from gpuzarr.storage.clients.contract import Client
 from gpuzarr.storage.clients.fsspec import FsspecClient
 from gpuzarr.storage.contract import is_key, validate_key, validate_prefix
@@ -26,6 +26,12 @@ _CLIENTS = {  # by the class of the filesystem
     ("fsspec.implementations.http", "HTTPFileSystem"): ("http", "HttpClient"),
     ("s3fs.core", "S3FileSystem"): ("s3", "S3Client"),
     ("gcsfs.core", "GCSFileSystem"): ("gcs", "GcsClient"),
+}
+_EXTRAS = {  # that bring what fsspec wants for these schemes
+    **dict.fromkeys(("http", "https"), "http"),
+    **dict.fromkeys(("s3", "s3a"), "s3"),
+    **dict.fromkeys(("gs", "gcs"), "gcs"),
+    **dict.fromkeys(("az", "abfs", "abfss"), "azure"),
 }
 
 
@@ -55,10 +61,14 @@ class FsspecStore(RemoteStore):
     def from_url(
         cls, url: str, storage_options: Mapping[str, Any] | None = None, read_only: bool = False, **options: Any
     ) -> Self:
-        """The place that a URL names; `storage_options` go to its filesystem, other options to the store."""
+        """The place that a URL names; `storage_options` go to its filesystem, other options to the store.
+        MissingPackageError where the filesystem's package is not installed."""
         from fsspec.core import url_to_fs
 
-        fs, path = url_to_fs(url, **(storage_options or {}))
+        try:
+            fs, path = url_to_fs(url, **(storage_options or {}))
+        except ImportError as error:  # fsspec's, whose cause says what was not found
+            raise _missing(url, error) from error
         return cls(fs, read_only=read_only, path=path, **options)
 
     @classmethod
@@ -193,6 +203,13 @@ class FsspecStore(RemoteStore):
             return None
         finally:
             fs.invalidate_cache()
+
+
+def _missing(url: str, error: ImportError) -> MissingPackageError:
+    scheme = url.partition("://")[0]
+    extra = _EXTRAS.get(scheme)
+    what = str(error) if extra is None else f"what reads it is not installed: pip install 'gpuzarr[{extra}]' ({error})"
+    return MissingPackageError(f"{scheme}://...: {what}", name=getattr(error.__cause__, "name", None))
 
 
 def _class_of(fs: Any) -> tuple[str, str]:
