@@ -330,6 +330,7 @@ def dataset() -> Any:
 def test_xarray_sees_the_same_in_the_netcdf_file_and_in_zarr(tmp_path: Path, engine: str, zarr_format: int) -> None:
     xarray = pytest.importorskip("xarray")
     pytest.importorskip("zarr")
+    pytest.importorskip(engine)
     dataset().to_netcdf(tmp_path / "a.nc", engine=engine)
     report = gpuzarr.convert(tmp_path / "a.nc", tmp_path / "a.zarr", zarr_format=zarr_format, verify=True)
     assert report.skipped == []

@@ -101,6 +101,17 @@ def test_a_file_converts_within_the_limit(tmp_path: Path, limit: int, arguments:
     assert found["extra"] <= limit * MIB
 
 
+def test_columns_become_planes_within_the_limit(tmp_path: Path) -> None:
+    shape = (80, 512, 512)
+    columns = gpuzarr.create_array(tmp_path / "a.zarr", shape=shape, chunks=(80, 8, 512), dtype="f4", compressors=None)
+    for i in range(0, shape[1], 64):
+        columns[:, i : i + 64] = np.arange(80 * 64 * 512, dtype="f4").reshape(80, 64, 512) + i
+    found = convert(tmp_path / "a.zarr", tmp_path / "b.zarr", 56 * MIB, chunks=[1, 512, 512], verify=True)
+    assert found is not None
+    assert found["regions"] > 4
+    assert found["extra"] <= 56 * MIB
+
+
 @pytest.mark.long
 def test_a_gibibyte_converts_to_shards_within_256_mebibytes_killed_or_not(tmp_path: Path) -> None:
     limit, arguments = 256 * MIB, {"chunks": [16, 128, 128], "shards": [64, 256, 512]}
