@@ -21,6 +21,7 @@ from gpuzarr.metadata import array_from_v2, array_from_v3
 from gpuzarr.metadata.model import ArrayMetadata
 from gpuzarr.regions import regions
 from gpuzarr.storage.contract import Store
+from gpuzarr.storage.resolve import StorePath
 
 COPY_BYTES = 64 << 20  # about this much of a source is in memory at a time
 HANDLE = ("device", "synchronizer", "chunk_store", "cache_bytes")
@@ -230,10 +231,7 @@ def _chunks_of(data: Any) -> Any:
 
 def refuse_self(data: Any, store: Store, path: str) -> None:
     """ValueError where `data` is an array that lies at, above or below `path` of this store."""
-    if not isinstance(data, Array) or data.store != store:
-        return
-    ours, theirs = f"{path}/" if path else "", f"{data.path}/" if data.path else ""
-    if ours.startswith(theirs) or theirs.startswith(ours):
+    if isinstance(data, Array) and data.store_path.overlaps(StorePath(store, path)):
         raise ValueError(
             f"cannot overwrite {path!r} with the array at {data.path!r} of the same store: the copy would delete its"
             " own source. Write to another path, or pass data=array[...]"

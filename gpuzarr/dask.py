@@ -233,26 +233,11 @@ def _refuse_own_source(arr: Any, store: Store, path: str) -> None:
     """ValueError where the graph reads an array that lies at, above or below `path`, which is to be replaced."""
     for layer in arr.dask.layers.values():
         for source in _arrays_in([getattr(layer, "indices", ()), getattr(layer, "mapping", {})]):
-            if _nested(source.path, path) if source.store == store else _same_place(source, store, path):
+            if source.store_path.overlaps(StorePath(store, path)):
                 raise ValueError(
                     f"cannot replace {path!r} by what is computed from {source!r}, which would be deleted before it is"
                     " read: write to another path, or give the open array in place of its path"
                 )
-
-
-def _nested(one: str, other: str) -> bool:
-    one, other = one and f"{one}/", other and f"{other}/"
-    return one.startswith(other) or other.startswith(one)
-
-
-def _same_place(source: Array, store: Store, path: str) -> bool:
-    """Whether two stores that are not equal have both places one within the other, as far as their URLs tell."""
-    if not (source.store.shares_after_pickle and store.shares_after_pickle):
-        return False
-    here, there = (str(place).rstrip("/") for place in (source.store_path, StorePath(store, path)))
-    if here.startswith("file://") and there.startswith("file://"):
-        here, there = (os.path.realpath(url.removeprefix("file://")) for url in (here, there))
-    return _nested(here, there)
 
 
 def _arrays_in(value: Any) -> Iterator[Array]:

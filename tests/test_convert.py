@@ -289,6 +289,27 @@ def test_a_target_in_its_own_source_is_refused() -> None:
     np.testing.assert_array_equal(root["copy/x"][...], VALUES)
 
 
+@pytest.mark.parametrize("target", ["a.zarr", "b/a.zarr", ".", "link", "link/g"])
+def test_a_source_is_not_overwritten_by_whatever_path_it_is_called(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, target: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    gpuzarr.create_group("a.zarr").create_array("g/x", data=VALUES)
+    (tmp_path / "link").symlink_to("a.zarr")
+    (tmp_path / "b").symlink_to(".")
+    np.save("a.npy", VALUES)
+    with pytest.raises(ConversionError, match="overlap"):
+        gpuzarr.convert("a.zarr", tmp_path / target, overwrite=True)
+    assert main(["convert", "a.zarr", target, "--overwrite"]) == 2
+    if target == ".":
+        with pytest.raises(ConversionError, match="overlap"):
+            gpuzarr.convert("a.npy", target, overwrite=True)
+    with pytest.raises(ValueError, match="own source"):
+        gpuzarr.save_array(tmp_path / target, gpuzarr.open_array("a.zarr/g/x", mode="r"), overwrite=True)
+    assert Path("a.npy").exists()
+    np.testing.assert_array_equal(gpuzarr.open_group("a.zarr", mode="r")["g/x"][...], VALUES)
+
+
 # ---- what can be chosen
 
 

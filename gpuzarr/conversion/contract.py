@@ -16,6 +16,8 @@ import numpy as np
 from gpuzarr.attributes import plain
 from gpuzarr.create import DEFAULT_FILL_VALUE
 from gpuzarr.metadata.model import ArrayMetadata, GroupMetadata
+from gpuzarr.storage.local import LocalStore
+from gpuzarr.storage.resolve import StorePath
 
 Region: TypeAlias = tuple[slice, ...]
 VARIABLE_ITEM = 128  # bytes that an element of variable length is taken to have in memory
@@ -98,6 +100,11 @@ class Source(ABC):
     def identity(self) -> dict[str, Any]:
         """As JSON, what differs when the source is another one, or was changed, as far as that is cheap to know."""
 
+    @property
+    @abstractmethod
+    def place(self) -> StorePath:
+        """Where it lies; a file is the root of a store of its own."""
+
     def close(self) -> None:  # noqa: B027  some hold nothing
         """Let go of what was opened."""
 
@@ -114,6 +121,11 @@ def piece_shape(metadata: ArrayMetadata) -> tuple[int, ...]:
         return metadata.chunks
     except NotImplementedError:
         return metadata.grid.largest_chunk
+
+
+def file_place(path: str) -> StorePath:
+    """The place of a file."""
+    return StorePath(LocalStore(path))
 
 
 def file_identity(path: str, state: Any) -> dict[str, Any]:

@@ -32,11 +32,13 @@ from gpuzarr.conversion.contract import (
     Region,
     Source,
     file_identity,
+    file_place,
 )
 from gpuzarr.conversion.hdf5_types import Element, Unsupported, element_of
 from gpuzarr.create import DEFAULT_FILL_VALUE
 from gpuzarr.errors import ConversionError, EncodeError, StoreReadError
 from gpuzarr.nodes import join
+from gpuzarr.storage.resolve import StorePath
 
 MOST_TURNS = 16  # soft links on the way of a soft link
 CHUNK_CACHE = 1 << 20  # bytes that the HDF5 library keeps for each open data set
@@ -60,6 +62,10 @@ class Hdf5Source(Source):
     def close(self) -> None:
         if self._opened is not None:
             self._opened.close()
+
+    @property
+    def place(self) -> StorePath:
+        return file_place(str(self._file.filename))
 
     def identity(self) -> dict[str, Any]:
         path = str(self._file.filename)

@@ -26,6 +26,7 @@ from gpuzarr.metadata.model import GroupMetadata
 from gpuzarr.nodes import check_format, join
 from gpuzarr.opening import Place, place_of
 from gpuzarr.options import config as options
+from gpuzarr.storage.resolve import StorePath
 
 Progress = Callable[[str, int, int], object]
 """Called with the path of an array, bytes of its values that are over since the last call, and bytes in all."""
@@ -188,10 +189,9 @@ def _format_of(source: Source) -> int:
 
 def _refuse_overlap(source: Source, place: Place) -> None:
     """ConversionError where the target would lie in its own source, or around it."""
-    if isinstance(source, ZarrSource) and source.store == place[0]:
-        ours, theirs = (f"{path}/" if path else "" for path in (place[1], source.path))
-        if ours.startswith(theirs) or theirs.startswith(ours):
-            raise ConversionError(f"source and target overlap: {source.path!r} and {place[1]!r} of {place[0]}")
+    target = StorePath(*place)
+    if source.place.overlaps(target):
+        raise ConversionError(f"source and target overlap: {source.place} and {target}")
 
 
 def _as_list(patterns: str | Sequence[str]) -> list[str]:

@@ -13,9 +13,19 @@ from typing import Any
 
 import numpy as np
 
-from gpuzarr.conversion.contract import Found, FoundArray, FoundGroup, Region, Source, file_identity, plain_attributes
+from gpuzarr.conversion.contract import (
+    Found,
+    FoundArray,
+    FoundGroup,
+    Region,
+    Source,
+    file_identity,
+    file_place,
+    plain_attributes,
+)
 from gpuzarr.errors import ConversionError, StoreReadError
 from gpuzarr.extras import load
+from gpuzarr.storage.resolve import StorePath
 
 
 class NetcdfSource(Source):
@@ -30,6 +40,10 @@ class NetcdfSource(Source):
             self._data = xarray.open_dataset(path, decode_cf=False, cache=False)
         except (OSError, ValueError, TypeError, IndexError, KeyError) as error:
             raise ConversionError(f"{path} cannot be read as NetCDF: {error}") from error
+
+    @property
+    def place(self) -> StorePath:
+        return file_place(self._path)
 
     def identity(self) -> dict[str, Any]:
         return file_identity(self._path, os.stat(self._path))

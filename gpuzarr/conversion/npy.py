@@ -19,8 +19,18 @@ from typing import IO, Any, NamedTuple
 import numpy as np
 from numpy.lib import format as npy
 
-from gpuzarr.conversion.contract import Found, FoundArray, FoundGroup, Problem, Region, Source, file_identity
+from gpuzarr.conversion.contract import (
+    Found,
+    FoundArray,
+    FoundGroup,
+    Problem,
+    Region,
+    Source,
+    file_identity,
+    file_place,
+)
 from gpuzarr.errors import ConversionError, StoreReadError
+from gpuzarr.storage.resolve import StorePath
 
 _SUFFIX = ".npy"
 
@@ -75,6 +85,10 @@ class NpySource(Source):
     def __init__(self, path: str) -> None:
         self._path = path
 
+    @property
+    def place(self) -> StorePath:
+        return file_place(self._path)
+
     def identity(self) -> dict[str, Any]:
         return file_identity(self._path, os.stat(self._path))
 
@@ -90,6 +104,10 @@ class NpzSource(Source):
 
     def __init__(self, path: str) -> None:
         self._path = path
+
+    @property
+    def place(self) -> StorePath:
+        return file_place(self._path)
 
     def identity(self) -> dict[str, Any]:
         return file_identity(self._path, os.stat(self._path))

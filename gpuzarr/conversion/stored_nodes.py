@@ -16,6 +16,7 @@ from gpuzarr.metadata.model import ArrayMetadata, GroupMetadata, Node
 from gpuzarr.missing import DIMENSIONS, MISSING, fill_from_json
 from gpuzarr.nodes import descendants, join, not_found, read_node
 from gpuzarr.storage.contract import Store
+from gpuzarr.storage.resolve import StorePath
 
 
 class ZarrSource(Source):
@@ -33,6 +34,10 @@ class ZarrSource(Source):
     def zarr_format(self) -> int:
         """Of the topmost node."""
         return self._top.zarr_format
+
+    @property
+    def place(self) -> StorePath:
+        return StorePath(self.store, self.path)
 
     @property
     def consolidated(self) -> bool:

@@ -47,6 +47,14 @@ class StorePath:
         """Whether the store refuses writes."""
         return self.store.read_only
 
+    def overlaps(self, other: StorePath) -> bool:
+        """Whether one of two places lies in the other, or they are the same, as far as stores and their URLs tell."""
+        if self.store == other.store:
+            return _nested(self.path, other.path)
+        if not (self.store.shares_after_pickle and other.store.shares_after_pickle):
+            return False
+        return _nested(_real(str(self)), _real(str(other)))
+
     def get(self) -> Buffer | None:
         """The object here, or None."""
         return self.store.get(validate_key(self.path))
@@ -62,6 +70,17 @@ class StorePath:
     def exists(self) -> bool:
         """Whether an object is here."""
         return self.store.exists(validate_key(self.path))
+
+
+def _nested(one: str, other: str) -> bool:
+    one, other = one and f"{one}/", other and f"{other}/"
+    return one.startswith(other) or other.startswith(one)
+
+
+def _real(url: str) -> str:
+    """The URL; of what lies on this machine the path, whatever links lead there."""
+    scheme, found, path = url.partition("://")
+    return os.path.realpath(path) if found and scheme in ("file", "zip") else url
 
 
 def open_store(
