@@ -368,6 +368,18 @@ def test_what_cannot_be_written_is_refused_before_anything_changes() -> None:
         with pytest.raises((ValueError, TypeError)):
             to_zarr(dataset, store, append_dim="time")
         assert store == before, what
+    for mode, dataset in (("a", weather(2)[["count"]].rename(count="new")), ("a-", more.assign(new=("time", [1, 2])))):
+        how: dict[str, Any] = {"region": {"time": slice(1, 3)}} if mode == "a" else {"append_dim": "time"}
+        with pytest.raises(ValueError, match="not stored yet"):
+            to_zarr(dataset.drop_vars(["lat", "height"]) if mode == "a" else dataset, store, mode=mode, **how)
+        assert store == before, mode
+    for wrong_one in (weather().chunk(time=3), weather().assign_attrs(bad=object())):
+        with pytest.raises((ValueError, TypeError)):
+            to_zarr(wrong_one, store, mode="w", encoding={"count": {"chunks": (2, 3)}})
+        empty: dict[str, Any] = {}
+        with pytest.raises((ValueError, TypeError)):
+            to_zarr(wrong_one, empty, encoding={"count": {"chunks": (2, 3)}})
+        assert empty == {}
     with pytest.raises(ContainsNodeError):
         to_zarr(weather(), store)
     with pytest.raises(GroupNotFoundError):

@@ -12,17 +12,14 @@ from xarray import Variable
 from xarray.backends import AbstractDataStore
 from xarray.backends.common import ArrayWriter
 from xarray.conventions import decode_cf_variables
-from xarray.namedarray.pycompat import is_chunked_array
 
 from gpuzarr.api import consolidate_metadata, open_group
 from gpuzarr.array import Array
-from gpuzarr.dask import Target
-from gpuzarr.devices.borrowing import home, on_host
 from gpuzarr.errors import ZarrRuntimeWarning
 from gpuzarr.group import Group
 from gpuzarr.storage.resolve import StorePath
 from gpuzarr.xarray.reading import dimensions_of, variable_of
-from gpuzarr.xarray.writing import Step, Writing, existing_step, new_step, plain_attributes
+from gpuzarr.xarray.writing import Plan, Step, Writing, existing_step, new_step, plain_attributes
 
 UNNAMED = "__values__"  # what xarray calls the array of a variable without a name
 
@@ -181,30 +178,30 @@ class GpuzarrStore(AbstractDataStore):
         writer: ArrayWriter | None = None,
         unlimited_dims: Any = None,
     ) -> None:
-        """Write variables and attributes; `writer` takes what is to be computed (dask's arrays) along.
-
-        Variables in `check_encoding_set` have encodings that were given for this store, which must be understood
-        completely. Nothing is changed before all of it has been checked.
-        """
+        """Write variables and attributes; `writer` takes what is to be computed (dask's arrays) along."""
         if unlimited_dims:
             raise ValueError(f"Zarr's arrays can all be resized; they have no unlimited dimensions ({unlimited_dims})")
+        self.carry_out(self.plan(variables, attributes, check_encoding_set), writer or ArrayWriter())
+
+    def plan(self, variables: Mapping[Hashable, Variable], attributes: Mapping[Any, Any], strict: Any) -> Plan:
+        """How to write variables and attributes; nothing is changed yet. Variables in `strict` have encodings that were
+        given for this store, which must be understood completely. Raises ValueError, TypeError and their kin for what
+        cannot be written."""
         writing = self.writing
         named = {UNNAMED if name is None else str(name): (name, variable) for name, variable in variables.items()}
         there = {} if writing.mode == "w" else dict(self.arrays())
-        new = [name for name in named if name not in there]
+        new = {name: variable for name, (_, variable) in named.items() if name not in there}
         if writing.mode == "r+" and new:
             raise ValueError(
-                f"dataset contains non-pre-existing variables {new!r}; mode 'r+' changes stored ones, 'a' adds new ones"
+                f"dataset contains non-pre-existing variables {list(new)!r}; mode 'r+' changes stored ones, 'a' adds"
+                " new ones"
             )
-        self._check_append_dim(there)
-        attributes = plain_attributes(attributes)
-        steps = self._steps(named, there, check_encoding_set)
+        self._check_append_dim(there, new)
+        steps = self._steps(named, there, strict)
         if writing.mode == "a-" and writing.append_dim is not None:
             untouched = [n for n in there if n in named and writing.append_dim not in named[n][1].dims]
             steps = {name: step for name, step in steps.items() if name not in untouched}
-        if writing.mode != "r+":
-            self.zarr_group.attrs.put(attributes)
-        self.set_variables(steps, writer or ArrayWriter())
+        return Plan(None if writing.mode == "r+" else plain_attributes(attributes), steps)
 
     def _steps(self, named: Mapping[str, Any], there: Mapping[str, Array], strict: Any) -> dict[str, Step]:
         """What is to be done for each variable; nothing is done yet."""
@@ -224,20 +221,30 @@ class GpuzarrStore(AbstractDataStore):
                 raise
         return steps
 
-    def set_variables(self, steps: Mapping[str, Step], writer: ArrayWriter) -> None:
-        """Make or grow the arrays, and hand their values to `writer`, which writes those that are there already."""
-        for name, step in steps.items():
-            target, place = step.target(self.zarr_group, name), home(getattr(step.data, "_meta", step.data))
-            if not on_host(place):
-                target = target.to_device(str(place))  # which brings values down as it writes them
-            writer.add(step.data, Target(target) if is_chunked_array(step.data) else target, step.region)
+    def carry_out(self, plan: Plan, writer: ArrayWriter) -> None:
+        """Write what is in memory, and hand dask's arrays to `writer`."""
+        if plan.attributes is not None:
+            self.zarr_group.attrs.put(plan.attributes)
+        self.set_variables(plan.steps, writer)
 
-    def _check_append_dim(self, there: Mapping[str, Array]) -> None:
+    def set_variables(self, steps: Mapping[str, Step], writer: ArrayWriter) -> None:
+        """The same for variables."""
+        for name, step in steps.items():
+            step.write(self.zarr_group, name, writer)
+
+    def _check_append_dim(self, there: Mapping[str, Array], new: Mapping[str, Variable]) -> None:
         dim = self.writing.append_dim
-        if dim is not None and dim not in there:
-            found = self.get_dimensions()
-            if dim not in found:
-                raise ValueError(f"append_dim={dim!r} does not match any existing dataset dimensions, {found}")
+        if dim is None:
+            return
+        found = self.get_dimensions()
+        if dim not in found:
+            raise ValueError(f"append_dim={dim!r} does not match any existing dataset dimensions, {found}")
+        late = [name for name, variable in new.items() if dim in variable.dims]
+        if late and found[dim]:
+            raise ValueError(
+                f"variables {late!r} are not stored yet, so there is nothing of them before index {found[dim]} of"
+                f" {dim!r}, where this would be appended"
+            )
 
     def in_region(self, region: Mapping[Hashable, slice]) -> None:
         """Write what comes into this region."""

@@ -11,9 +11,10 @@ from xarray.backends.common import ArrayWriter
 from xarray.conventions import encode_dataset_coordinates
 
 from gpuzarr.storage.contract import Store
+from gpuzarr.storage.memory import MemoryStore
 from gpuzarr.xarray.datastore import GpuzarrStore
 from gpuzarr.xarray.region import resolved
-from gpuzarr.xarray.writing import refuse_names
+from gpuzarr.xarray.writing import Plan, refuse_names
 
 ARRAY = "__xarray_dataarray_variable__"  # what xarray calls the variable of an array that has no name of its own,
 NAME = "__xarray_dataarray_name__"  # and the attribute that says the name that it could not have
@@ -58,24 +59,36 @@ def to_zarr(
     if write_inherited_coords and not isinstance(data, DataTree):
         raise TypeError("write_inherited_coords is for trees")
     datasets = list(_datasets(data, encoding or {}, inherit=write_inherited_coords))
-    changes_values = mode == "r+"
+    how: dict[str, Any] = {
+        "mode": mode,
+        "zarr_format": zarr_format,
+        "append_dim": append_dim,
+        "safe_chunks": safe_chunks,
+        "align_chunks": align_chunks,
+        "write_empty": write_empty_chunks,
+    }
+    plans = []
+    if mode in (
+        "w",
+        "w-",
+    ):  # opening deletes what is there, or makes a group, so all is planned before, on an empty one
+        blank = GpuzarrStore.open_group(MemoryStore(), **how)
+        plans = [_plan(dataset, blank, region, its_encoding) for _, dataset, its_encoding in datasets]
     root = GpuzarrStore.open_group(
         store,
         group=group,
-        mode=mode,
-        consolidated=consolidated if changes_values else False,
-        consolidate_on_close=not changes_values and consolidated is not False,
+        consolidated=consolidated if mode == "r+" else False,
+        consolidate_on_close=mode != "r+" and consolidated is not False,
         storage_options=storage_options,
-        zarr_format=zarr_format,
-        append_dim=append_dim,
-        safe_chunks=safe_chunks,
-        align_chunks=align_chunks,
-        write_empty=write_empty_chunks,
+        **how,
     )
     writer = ArrayWriter()
     try:
-        for path, dataset, its_encoding in datasets:
-            _add(dataset, root if path in (".", "/") else root.get_child_store(path), region, its_encoding, writer)
+        stores = [root if path in (".", "/") else root.get_child_store(path) for path, _, _ in datasets]
+        if not plans:
+            plans = [_plan(dataset, at, region, its) for at, (_, dataset, its) in zip(stores, datasets, strict=True)]
+        for at, plan in zip(stores, plans, strict=True):
+            at.carry_out(plan, writer)
         if not compute:
             root.consolidate()
         writes = writer.sync(compute=compute, chunkmanager_store_kwargs=chunkmanager_store_kwargs)
@@ -131,8 +144,8 @@ def _as_dataset(array: DataArray) -> Dataset:
     return array.to_dataset()
 
 
-def _add(dataset: Dataset, store: GpuzarrStore, region: Any, encoding: Mapping[Any, Any], writer: ArrayWriter) -> None:
-    """Write a dataset to a store; what dask has to compute is left to `writer`."""
+def _plan(dataset: Dataset, store: GpuzarrStore, region: Any, encoding: Mapping[Any, Any]) -> Plan:
+    """How to write a dataset to a store."""
     refuse_names(dataset.variables)
     writing = store.writing
     if region is not None:
@@ -152,4 +165,4 @@ def _add(dataset: Dataset, store: GpuzarrStore, region: Any, encoding: Mapping[A
     for name, its_encoding in encoding.items():
         variables[name] = variables[name].copy(deep=False)
         variables[name].encoding = its_encoding
-    store.store(variables, attributes, set(encoding), writer)
+    return store.plan(variables, attributes, set(encoding))

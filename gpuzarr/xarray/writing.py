@@ -12,10 +12,14 @@ from typing import Any
 
 import numpy as np
 from xarray import Variable
+from xarray.backends.common import ArrayWriter
+from xarray.namedarray.pycompat import is_chunked_array
 
 from gpuzarr.array import Array
 from gpuzarr.attributes import as_json
 from gpuzarr.blocks import realigned
+from gpuzarr.dask import Target
+from gpuzarr.devices.borrowing import home, on_host
 from gpuzarr.grid import normalize_chunks
 from gpuzarr.group import Group
 from gpuzarr.missing import fill_to_json
@@ -47,13 +51,29 @@ class Step:
     existing: Array | None = None
     arguments: dict[str, Any] = field(default_factory=dict)
 
-    def target(self, group: Group, name: str) -> Array:
-        """The array to write to."""
-        if self.existing is None:
-            return group.create_array(name, **self.arguments)
-        if self.existing.shape != self.shape:
-            self.existing.resize(self.shape)
-        return self.existing
+    def write(self, group: Group, name: str, writer: ArrayWriter) -> None:
+        """Write what is in memory, and hand dask's arrays to `writer`."""
+        array = group.create_array(name, **self.arguments) if self.existing is None else self.existing
+        place = home(getattr(self.data, "_meta", self.data))
+        if not on_host(place):
+            array = array.to_device(str(place))  # which brings values down as it writes them
+        grown = [i for i, (old, new) in enumerate(zip(array.shape, self.shape, strict=True)) if old != new]
+        if is_chunked_array(self.data):
+            if grown:
+                array.resize(self.shape)
+            writer.add(self.data, Target(array), self.region)
+        elif grown:
+            array.append(self.data, axis=grown[0])  # the values first, and then the shape that shows them
+        else:
+            writer.add(self.data, array, self.region)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is to be written to a group. `attributes`: None leaves those of the group."""
+
+    attributes: dict[str, Any] | None
+    steps: dict[str, Step]
 
 
 def new_step(
@@ -76,9 +96,10 @@ def new_step(
         "overwrite": writing.mode == "w",
         "config": _config(arguments.pop("write_empty_chunks", None), writing.write_empty, name),
     }
-    whole = (slice(None),) * variable.ndim
-    region = tuple(dict(writing.region or {}).get(dim, slice(None)) for dim in variable.dims)
-    step = Step(variable.data, region if writing.region else whole, variable.shape, None, arguments)
+    region = dict(writing.region or {})
+    if any(region[dim].indices(size)[:2] != (0, size) for dim, size in variable.sizes.items() if dim in region):
+        raise ValueError(f"variable {name!r} is not stored yet, so there is no region of it that could be written")
+    step = Step(variable.data, (slice(None),) * variable.ndim, variable.shape, None, arguments)
     if variable.chunks is None:
         return step
     units = arguments.get("shards") or arguments["chunks"]
