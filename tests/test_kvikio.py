@@ -19,7 +19,7 @@ from gpuzarr.cli import main
 from gpuzarr.codecs import BytesCodec, Crc32cCodec, TransposeCodec, ZstdCodec
 from gpuzarr.devices import EmulatedDevice, cuda, kvikio
 from gpuzarr.devices.emulated_array import EmulatedArray
-from gpuzarr.errors import CorruptChunkError, GpuError, ObjectChangedError
+from gpuzarr.errors import CorruptChunkError, GpuError, GpuTimeoutError, ObjectChangedError
 from gpuzarr.options import config
 from gpuzarr.storage import LocalStore, MemoryStore
 
@@ -27,18 +27,26 @@ DATA = np.random.default_rng(3).integers(0, 1 << 30, (64, 96)).astype("i4")
 
 
 class Future:
-    """A read that is done when it is asked for, and not before."""
+    """A read that is done when it is asked for the second time, and not before."""
 
     def __init__(self, fake: FakeKvikio, descriptor: int, array: EmulatedArray, size: int, offset: int) -> None:
         self._of, self._given = fake, (descriptor, array, size, offset)
+        self._asked, self.over = 0, False
+
+    def done(self) -> bool:
+        self._asked += 1
+        if self._asked == 2 and not self._of.hangs:
+            descriptor, array, size, offset = self._given
+            size -= self._of.short
+            array._host[:size] = np.frombuffer(os.pread(descriptor, size, offset), np.uint8)
+            self.over = True
+        return self.over
 
     def get(self) -> int:
-        descriptor, array, size, offset = self._given
+        assert self.over
         if self._of.fails:
             raise RuntimeError("cuFile: driver says no")
-        size -= self._of.short
-        array._host[:size] = np.frombuffer(os.pread(descriptor, size, offset), np.uint8)
-        return size
+        return self._given[2] - self._of.short
 
 
 class CuFile:
@@ -48,28 +56,34 @@ class CuFile:
         assert flags == "r"
         self._fake, self._descriptor = fake, os.open(path, os.O_RDONLY)
         fake.opened += 1
+        self._futures: list[Future] = []
+        fake.files.append(self._futures)
 
     def pread(self, array: EmulatedArray, size: int, offset: int) -> Future:
         assert isinstance(array, EmulatedArray)
         assert array.shape == (size,)
         assert offset + size <= os.fstat(self._descriptor).st_size
+        if len(self._fake.reads) == self._fake.refuses:
+            raise RuntimeError("cuFile: too many")
         self._fake.reads.append((offset, size))
         if self._fake.before_read is not None:
             self._fake.before_read()
-        return Future(self._fake, self._descriptor, array, size, offset)
+        self._futures.append(Future(self._fake, self._descriptor, array, size, offset))
+        return self._futures[-1]
 
-    def __enter__(self) -> CuFile:
-        return self
-
-    def __exit__(self, *_: object) -> None:
+    def close(self) -> None:
+        assert all(future.over for future in self._futures)
         os.close(self._descriptor)
 
 
 class FakeKvikio(SimpleNamespace):
-    """The module: `fails` and `short` are what goes wrong."""
+    """The module: `fails`, `short`, `refuses` (a read, by number) and `hangs` are what goes wrong; `files` has the reads
+    of each."""
 
     def __init__(self) -> None:
         super().__init__(opened=0, reads=[], fails=False, short=0, before_read=None)
+        self.files: list[list[Future]] = []
+        self.hangs, self.refuses = False, -1
 
     def CuFile(self, path: str, flags: str) -> CuFile:
         return CuFile(self, path, flags)
@@ -267,6 +281,28 @@ def test_what_kvikio_does_not_manage_the_host_does(
         pytest.raises(GpuError, match=r"KvikIO (failed|read 1 bytes too few)"),
     ):
         a.to_device(device)[...]
+
+
+@pytest.mark.usefixtures("forced")
+def test_a_read_that_has_no_end_has_a_deadline(device: EmulatedDevice, fake: FakeKvikio, tmp_path: Path) -> None:
+    there = make(tmp_path, shards=(64, 96)).to_device(device)
+    fake.hangs, device.lanes = True, 1
+    with config.set({"gpu.timeout": 0.01}), pytest.raises(GpuTimeoutError, match="is lost for this process"):
+        there[...]
+    (lane,) = device._stuck
+    assert fake.files[0] in lane._held  # with the memory that they may still write to
+    assert "landed" in lane._areas
+
+
+@pytest.mark.usefixtures("forced")
+def test_no_read_goes_on_where_another_was_refused(device: EmulatedDevice, fake: FakeKvikio, tmp_path: Path) -> None:
+    there = make(tmp_path, chunks=(64, 2), shards=(64, 96)).to_device(device)
+    there.store.coalesce_gap = 0  # every chunk is a read
+    fake.refuses, device.lanes = 2, 1
+    with pytest.raises(GpuError, match="KvikIO failed on device 'emulated': cuFile: too many"):
+        there[:, ::10]
+    assert len(fake.reads) == 2
+    assert [future.over for future in fake.files[0]] == [True, True]
 
 
 def test_the_quicker_way_is_measured_once_and_kept(

@@ -244,10 +244,12 @@ class GpuDevice(Device):
         self.check()
         limit = config.get("gpu.timeout")
         if not until(self.progress(lane), limit):
-            cause = (
-                f"what was queued on it is not done in {limit} s; the option 'gpu.timeout' says how long it may take"
-            )
-            raise GpuTimeoutError(str(self.lose(cause)))
+            raise self.late(limit)
+
+    def late(self, limit: float) -> GpuTimeoutError:
+        """The device is lost since it took longer than this; the error to raise."""
+        cause = f"what was queued on it is not done in {limit} s; the option 'gpu.timeout' says how long it may take"
+        return GpuTimeoutError(str(self.lose(cause)))
 
     def empty(self, shape: tuple[int, ...], dtype: np.dtype[Any], order: str = "C") -> DeviceArray:
         """An uninitialised device array. Raises GpuMemoryError; DeviceError for a dtype that devices do not have."""

@@ -20,9 +20,11 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 from gpuzarr.devices.gpu import DeviceArray, GpuDevice, GpuLane
 from gpuzarr.devices.kernels import cache_directory
+from gpuzarr.devices.waiting import until
 from gpuzarr.errors import GpuError
 from gpuzarr.options import config
 
@@ -48,18 +50,32 @@ def read_ranges(
     device: GpuDevice, lane: GpuLane, descriptor: int, ranges: Sequence[tuple[int, int]], area: DeviceArray
 ) -> None:
     """Read (start, stop) ranges of an open file into an area, one behind the other in the steps of `places`. GpuError
-    where KvikIO fails or gives fewer bytes."""
+    where KvikIO fails or gives fewer bytes, GpuTimeoutError where it takes longer than the option `gpu.timeout`."""
     device.wait(lane)  # whatever the lane had in this memory
+    reads: list[tuple[Any, int]] = []
     try:
-        with device.kvikio().CuFile(f"/proc/self/fd/{descriptor}", "r") as file:
-            reads = []
+        file = device.kvikio().CuFile(f"/proc/self/fd/{descriptor}", "r")
+        try:
             for (start, stop), place in zip(ranges, places(ranges), strict=True):
                 reads.append((file.pread(area[place : place + stop - start], stop - start, start), stop - start))
-            short = [wanted - got for future, wanted in reads if (got := future.get()) != wanted]
+        finally:  # whatever became of one, no other one may write to this memory any more
+            _finish(device, lane, file, [future for future, _ in reads])
+        short = [wanted - got for future, wanted in reads if (got := future.get()) != wanted]
+    except GpuError:
+        raise
     except (RuntimeError, ValueError, IndexError, OSError) as error:
         raise GpuError(f"KvikIO failed on device {device.name!r}: {error}") from error
     if short:
         raise GpuError(f"KvikIO read {sum(short)} bytes too few")
+
+
+def _finish(device: GpuDevice, lane: GpuLane, file: Any, futures: list[Any]) -> None:
+    """Wait for reads, and close the file."""
+    limit = config.get("gpu.timeout")
+    if not until(lambda: all(future.done() for future in futures), limit):
+        lane.hold(file, futures)
+        raise device.late(limit)
+    file.close()
 
 
 def places(ranges: Sequence[tuple[int, int]]) -> list[int]:
