@@ -77,8 +77,8 @@ class CuFile:
 
 
 class FakeKvikio(SimpleNamespace):
-    """The module: `fails`, `short`, `refuses` (a read, by number) and `hangs` are what goes wrong; `files` has the reads
-    of each."""
+    """The module: `fails`, `short`, `refuses` (a read, by number) and `hangs` are what goes wrong; `files` has each
+    one's reads."""
 
     def __init__(self) -> None:
         super().__init__(opened=0, reads=[], fails=False, short=0, before_read=None)
