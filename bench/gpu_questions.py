@@ -137,7 +137,7 @@ def write(path: str, found: dict[str, Any]) -> None:
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Ask, print, write."""
+    """Ask, print, write; 0 where there was somebody to ask."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("out", help="JSON file; - for none")
     parser.add_argument("--device", default="cuda")
@@ -153,7 +153,7 @@ def main(argv: list[str] | None = None) -> int:
     for kind, alone in (("danger", True),) if args.danger else (("sound", False), ("odd", True)):
         interview(kind, alone, args, found)
     write(args.out, found)
-    return 0
+    return 1 if "error" in found else 0
 
 
 if __name__ == "__main__":

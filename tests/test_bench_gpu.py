@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import os
 import subprocess
@@ -167,6 +168,15 @@ def test_a_step_that_fails_ends_that_step_only(tmp_path: Path) -> None:
     assert found["bench"]["status"] == "exit status 2"
     assert "invalid choice: 'nonsense'" in found["bench"]["output"][-1]
     assert "bench        exit status 2" in text
+
+
+def test_without_a_gpu_a_session_soon_says_so(tmp_path: Path) -> None:
+    if importlib.util.find_spec("cupy") is not None:
+        pytest.skip("CuPy is installed")
+    run("gpu_session.py", str(tmp_path), "--only", "questions", status=1)
+    (step,) = json.loads(next(tmp_path.glob("*-session.json")).read_text())["steps"].values()
+    assert step["status"] == "exit status 1"
+    assert "CuPy is not installed" in step["product"]["error"]
 
 
 def test_a_step_has_a_deadline_and_may_leave_half_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
