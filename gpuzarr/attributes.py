@@ -106,7 +106,7 @@ def as_json(attributes: Mapping[str, Any]) -> dict[str, Any]:
 def plain(value: Any) -> Any:
     """A value as JSON: scalars and arrays of NumPy as numbers, strings and lists, records as dicts, bytes as text.
 
-    TypeError where JSON has no form for it: complex numbers, dates, bytes that are no UTF-8, objects.
+    TypeError where JSON has no form for it: complex numbers, dates, text and bytes that are no Unicode, objects.
     """
     if isinstance(value, Mapping):
         return {str(key): plain(each) for key, each in value.items()}
@@ -124,6 +124,11 @@ def plain(value: Any) -> Any:
             raise TypeError(f"bytes that are no UTF-8: {value[:50]!r}") from None
     if dtype is not None and dtype.kind in "biufSU":
         return plain(value.item())
+    if isinstance(value, str) and not value.isascii():
+        try:
+            value.encode()
+        except UnicodeEncodeError:
+            raise TypeError(f"text that is no Unicode: {value!r:.50}") from None
     if value is None or isinstance(value, str | bool | int | float):
         return value
     raise TypeError(f"JSON has nothing for a {type(value).__name__}: {value!r:.50}")

@@ -567,3 +567,41 @@ def test_a_difference_ends_the_command_with_1(
     monkeypatch.setattr(work, "same", lambda stored, values: False)
     assert main(["convert", "a.npz", "a.zarr", "--exclude", "z", "--verify"]) == 1
     assert "is not what was written" in capsys.readouterr().err
+
+
+# ---- damaged files
+
+
+@pytest.mark.filterwarnings("ignore")  # the libraries' own, of what they guess
+@pytest.mark.parametrize("kind", ["npy", "npz", "nc", "h5"])
+def test_a_damaged_file_is_an_error_of_ours_or_no_error(tmp_path: Path, kind: str, long_form: bool) -> None:
+    """HDF5 in its header only, as its library is not made for more."""
+    place = tmp_path / f"a.{kind}"
+    if kind == "npy":
+        np.save(place, VALUES)
+    elif kind == "npz":
+        np.savez_compressed(place, a=VALUES, b=VALUES[0])
+    elif kind == "nc":
+        pytest.importorskip("scipy")
+        xarray = pytest.importorskip("xarray")
+        xarray.Dataset({"a": (("x", "y"), VALUES)}, attrs={"t": "x"}).to_netcdf(place, engine="scipy")
+    else:
+        with pytest.importorskip("h5py").File(place, "w") as file:
+            file["g/a"] = VALUES
+    good = place.read_bytes()
+    rng = np.random.default_rng(7)
+    seen = set()
+    for _ in range(5000 if long_form else 120):
+        data = bytearray(good)
+        for _ in range(rng.integers(1, 4)):
+            i = int(rng.integers(min(len(data), 96 if kind == "h5" else 400)))
+            if rng.random() < 0.1:
+                del data[i : i + 3]
+            else:
+                data[i] = int(rng.choice([0, 1, 127, 128, 255, data[i] ^ 1, data[i] ^ 16]))
+        place.write_bytes(data)
+        try:
+            gpuzarr.convert(place, MemoryStore(), skip_unsupported=True)
+        except gpuzarr.errors.GpuzarrError as error:
+            seen.add(type(error))
+    assert ConversionError in seen

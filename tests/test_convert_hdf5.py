@@ -416,3 +416,19 @@ def test_the_guide_from_zarr_to_netcdf(tmp_path: Path) -> None:
         xarray.open_dataset(tmp_path / "data.nc", engine="h5netcdf") as found,
     ):
         xarray.testing.assert_identical(found.load(), expected.load())
+
+
+@pytest.mark.parametrize("name", [b"\xff", b"a"])
+def test_text_of_attributes_that_is_none_is_named(tmp_path: Path, name: bytes) -> None:
+    def write(file: h5py.File) -> None:
+        space = h5py.h5s.create(h5py.h5s.SCALAR)
+        kind = h5py.h5t.TypeID.copy(h5py.h5t.C_S1)
+        kind.set_size(2)
+        kind.set_cset(h5py.h5t.CSET_UTF8)
+        attribute = h5py.h5a.create(file.id, name, kind, space)
+        attribute.write(np.array(b"\xff" if name == b"a" else b"b", "S2"), kind)
+
+    found, report = converted(tmp_path, write, skip_unsupported=True)
+    assert dict(found.attrs) == {}
+    assert len(report.skipped) == 1
+    assert report.skipped[0].attribute is not None

@@ -6,8 +6,13 @@ that Zarr has no form for is a `Problem`, and never left out in silence.
 
 from __future__ import annotations
 
+import struct
+import tokenize
+import zipfile
+import zlib
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, Self, TypeAlias
 
@@ -15,6 +20,7 @@ import numpy as np
 
 from gpuzarr.attributes import plain
 from gpuzarr.create import DEFAULT_FILL_VALUE
+from gpuzarr.errors import ConversionError, GpuzarrError
 from gpuzarr.metadata.model import ArrayMetadata, GroupMetadata
 from gpuzarr.storage.local import LocalStore
 from gpuzarr.storage.resolve import StorePath
@@ -79,6 +85,36 @@ class FoundArray:
 
 
 Found: TypeAlias = FoundGroup | FoundArray | Problem | Note
+
+
+DAMAGE = (
+    *(
+        ArithmeticError,
+        AttributeError,
+        EOFError,
+        LookupError,
+        OSError,
+        RuntimeError,
+        SyntaxError,
+        TypeError,
+        ValueError,
+    ),
+    *(struct.error, tokenize.TokenError, zipfile.BadZipFile, zlib.error),
+)
+"""What libraries raise where a file is not as it should be."""
+
+
+@contextmanager
+def understanding(name: str) -> Iterator[None]:
+    """Context manager: what a library finds wrong with the file `name` is a ConversionError."""
+    try:
+        yield
+    except GpuzarrError:
+        raise
+    except DAMAGE as error:
+        raise ConversionError(
+            f"{name} cannot be read as what it seems to be: {type(error).__name__}: {error}"
+        ) from error
 
 
 class Source(ABC):

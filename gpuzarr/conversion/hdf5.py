@@ -24,6 +24,7 @@ import numpy as np
 from gpuzarr.attributes import plain
 from gpuzarr.conversion import netcdf4
 from gpuzarr.conversion.contract import (
+    DAMAGE,
     Found,
     FoundArray,
     FoundGroup,
@@ -33,6 +34,7 @@ from gpuzarr.conversion.contract import (
     Source,
     file_identity,
     file_place,
+    understanding,
 )
 from gpuzarr.conversion.hdf5_types import Element, Unsupported, element_of
 from gpuzarr.create import DEFAULT_FILL_VALUE
@@ -49,15 +51,16 @@ class Hdf5Source(Source):
 
     def __init__(self, place: Any, inner: str = "") -> None:
         self._opened = None if isinstance(place, h5py.HLObject) else _open(place)
+        self._entered: set[tuple[int, int]] = set()
         top = place if self._opened is None else self._opened
         try:
-            self._top = top[inner] if inner else top
-        except (KeyError, TypeError, ValueError) as error:
+            self._file = top.file
+            self._top = _inside(top, inner) if inner else top
+            with understanding(self._file.filename):
+                self.labelled = netcdf4.is_netcdf(self._file)
+        except BaseException:
             self.close()
-            raise ConversionError(f"there is no {inner!r} in {_name(top)}: {error}") from error
-        self._file = self._top.file
-        self.labelled = netcdf4.is_netcdf(self._file)
-        self._entered: set[tuple[int, int]] = set()
+            raise
 
     def close(self) -> None:
         if self._opened is not None:
@@ -73,9 +76,13 @@ class Hdf5Source(Source):
         return state | {"inside": self._top.name}
 
     def nodes(self) -> Iterator[Found]:
-        if isinstance(self._top, h5py.Dataset):
-            yield from self._dataset("", self._top)
-            return
+        with understanding(self._file.filename):
+            if isinstance(self._top, h5py.Dataset):
+                yield from self._dataset("", self._top)
+            else:
+                yield from self._below()
+
+    def _below(self) -> Iterator[Found]:
         waiting: list[tuple[str, Any]] = [("", self._top)]
         while waiting:
             path, group = waiting.pop()
@@ -105,7 +112,7 @@ class Hdf5Source(Source):
             if isinstance(link, h5py.SoftLink) and _leads_out(group, link.path):
                 return None, f"a link to {link.path!r}, on whose way is a link to another file, which is not opened"
             node = group[name]
-        except (KeyError, TypeError, OSError, ValueError, RuntimeError) as error:
+        except DAMAGE as error:
             return None, f"a link that cannot be followed: {error}"
         if isinstance(node, h5py.Group) and _identity(node) in self._entered:
             return None, f"one more link to a group that is there already ({node.name})"
@@ -121,9 +128,9 @@ class Hdf5Source(Source):
         problems = []
         for name in netcdf4.kept_attributes(node):
             try:
-                found[name] = self._attribute(node.attrs[name])
-            except (TypeError, ValueError, OSError, KeyError, UnicodeDecodeError) as error:
-                problems.append(Problem(path, str(error), name))
+                found[plain(name)] = self._attribute(node.attrs[name])
+            except DAMAGE as error:
+                problems.append(Problem(path, str(error), str(name)))
         return found, problems
 
     def _attribute(self, value: Any) -> Any:
@@ -171,8 +178,15 @@ def _open(path: str) -> Any:
         raise ConversionError(f"{path} cannot be opened as HDF5: {error}") from error
 
 
-def _name(node: Any) -> str:
-    return f"{node.name} in {node.file.filename}"
+def _inside(top: Any, path: str) -> Any:
+    """What is at a path below an object of the file."""
+    try:
+        if not _leads_out(top, path):
+            return top[path]
+        reason = "the way leads through another file"
+    except DAMAGE as error:
+        reason = str(error)
+    raise ConversionError(f"there is no {path!r} in {top.name} of {top.file.filename}: {reason}")
 
 
 def _identity(node: Any) -> tuple[int, int]:
@@ -238,5 +252,5 @@ def _read(dataset: Any, element: Element, name: str, region: Region) -> np.ndarr
         return np.asarray(dataset[region])
     except UnicodeDecodeError as error:
         raise EncodeError(f"{name} at {region} holds text that is no UTF-8: {error}") from error
-    except (OSError, RuntimeError, ValueError) as error:
+    except DAMAGE as error:
         raise StoreReadError(f"{name} at {region} cannot be read: {error}") from error

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from gpuzarr.conversion.contract import (
+    DAMAGE,
     Found,
     FoundArray,
     FoundGroup,
@@ -22,8 +23,9 @@ from gpuzarr.conversion.contract import (
     file_identity,
     file_place,
     plain_attributes,
+    understanding,
 )
-from gpuzarr.errors import ConversionError, StoreReadError
+from gpuzarr.errors import StoreReadError
 from gpuzarr.extras import load
 from gpuzarr.storage.resolve import StorePath
 
@@ -36,10 +38,8 @@ class NetcdfSource(Source):
     def __init__(self, path: str) -> None:
         xarray = load("xarray", "xarray")
         self._path = path
-        try:
+        with understanding(path):
             self._data = xarray.open_dataset(path, decode_cf=False, cache=False)
-        except (OSError, ValueError, TypeError, IndexError, KeyError) as error:
-            raise ConversionError(f"{path} cannot be read as NetCDF: {error}") from error
 
     @property
     def place(self) -> StorePath:
@@ -74,5 +74,5 @@ class NetcdfSource(Source):
 def _read(variable: Any, name: str, region: Region) -> np.ndarray[Any, Any]:
     try:
         return np.asarray(variable[region].values)
-    except (OSError, ValueError, IndexError) as error:
+    except DAMAGE as error:
         raise StoreReadError(f"{name}: {error}") from error

@@ -10,6 +10,8 @@ from typing import Any
 
 import numpy as np
 
+from gpuzarr.conversion.contract import DAMAGE
+
 _HIDDEN_NAME = "_nc4_non_coord_"  # before the name of a variable that is called as a dimension, and is none
 _NO_VARIABLE = b"This is a netCDF dimension but not a netCDF variable"
 _BOOKS = frozenset(
@@ -19,7 +21,6 @@ _BOOKS = frozenset(
     ]
 )
 _SCALE = frozenset(["CLASS", "NAME"])  # the same, in a dimension scale
-_DANGLING = (KeyError, ValueError, RuntimeError, OSError, TypeError)  # what h5py makes of damaged references
 
 
 def is_netcdf(root: Any) -> bool:
@@ -74,7 +75,7 @@ def _axis_name(dataset: Any, i: int) -> str | None:
         if axis.label:
             return str(axis.label)
         return _basename(axis[0].name) if len(axis) else None
-    except _DANGLING:
+    except DAMAGE:  # a reference to nothing
         return None
 
 

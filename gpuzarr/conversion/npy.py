@@ -12,7 +12,6 @@ import shutil
 import tempfile
 import threading
 import zipfile
-import zlib
 from collections.abc import Iterator
 from typing import IO, Any, NamedTuple
 
@@ -20,6 +19,7 @@ import numpy as np
 from numpy.lib import format as npy
 
 from gpuzarr.conversion.contract import (
+    DAMAGE,
     Found,
     FoundArray,
     FoundGroup,
@@ -28,6 +28,7 @@ from gpuzarr.conversion.contract import (
     Source,
     file_identity,
     file_place,
+    understanding,
 )
 from gpuzarr.errors import ConversionError, StoreReadError
 from gpuzarr.storage.resolve import StorePath
@@ -50,16 +51,12 @@ class _Header(NamedTuple):
 
 
 def _header(file: IO[bytes], name: str) -> _Header:
-    try:
+    with understanding(name):
         version = npy.read_magic(file)
         read = {(1, 0): npy.read_array_header_1_0, (2, 0): npy.read_array_header_2_0}.get(version)
         if read is None:
             raise ConversionError(f"{name} is of version {version[0]}.{version[1]} of NPY; expected 1.0 or 2.0")
         shape, fortran, dtype = read(file)
-    except (ValueError, OSError, EOFError, zipfile.BadZipFile, zlib.error) as error:
-        if isinstance(error, ConversionError):
-            raise
-        raise ConversionError(f"{name} is no NPY file: {error}") from error
     return _Header(tuple(shape), fortran, dtype, file.tell())
 
 
@@ -114,20 +111,17 @@ class NpzSource(Source):
 
     def nodes(self) -> Iterator[Found]:
         yield FoundGroup(path="")
-        try:
-            with zipfile.ZipFile(self._path) as archive:
-                for member in archive.infolist():
-                    path = member.filename.removesuffix(_SUFFIX)
-                    if member.is_dir() or path == member.filename:
-                        yield Problem(member.filename, "a member of the archive that is no NPY file")
-                        continue
-                    name = f"{member.filename} in {self._path}"
-                    with archive.open(member) as file:
-                        header = _header(file, name)
-                    body = _Unpacked(self._path, member.filename)
-                    yield _found(path, header, member.file_size, name, body, body.release)
-        except (zipfile.BadZipFile, NotImplementedError, RuntimeError) as error:
-            raise ConversionError(f"{self._path}: {error}") from error
+        with understanding(self._path), zipfile.ZipFile(self._path) as archive:
+            for member in archive.infolist():
+                path = member.filename.removesuffix(_SUFFIX)
+                if member.is_dir() or path == member.filename:
+                    yield Problem(member.filename, "a member of the archive that is no NPY file")
+                    continue
+                name = f"{member.filename} in {self._path}"
+                with archive.open(member) as file:
+                    header = _header(file, name)
+                body = _Unpacked(self._path, member.filename)
+                yield _found(path, header, member.file_size, name, body, body.release)
 
 
 class _Unpacked:
@@ -150,7 +144,7 @@ class _Unpacked:
             with zipfile.ZipFile(self._archive) as archive, archive.open(self._member) as packed:
                 shutil.copyfileobj(packed, file, 1 << 20)
             file.flush()
-        except (OSError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+        except DAMAGE as error:
             file.close()
             raise StoreReadError(f"{self._member} in {self._archive} cannot be unpacked: {error}") from error
         return file

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from gpuzarr.array import Array
-from gpuzarr.conversion.contract import Source
+from gpuzarr.conversion.contract import Source, understanding
 from gpuzarr.conversion.stored_nodes import ZarrSource
 from gpuzarr.errors import ConversionError
 from gpuzarr.extras import load
@@ -93,11 +93,8 @@ def _is_hdf5(path: str) -> bool:
 
 
 def _is_npz(path: str) -> bool:
-    try:
-        with zipfile.ZipFile(path) as archive:
-            names = archive.namelist()
-    except (zipfile.BadZipFile, NotImplementedError) as error:
-        raise ConversionError(f"{path} cannot be read as a zip archive: {error}") from error
+    with understanding(path), zipfile.ZipFile(path) as archive:
+        names = archive.namelist()
     return bool(names) and all(name.endswith(".npy") for name in names)
 
 
