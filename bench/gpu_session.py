@@ -6,10 +6,10 @@
 
 The steps: what is here (`gpuzarr doctor`, nvidia-smi); questions to nvCOMP (`gpu_questions.py`); the tests that need a
 GPU; the kernels under compute-sanitizer, where that is installed; rates of the parts alone (`gpu_rates.py`); the
-benchmark's quick form, and a sweep of lanes and wave sizes; drills of many streams, little memory and a lost context
-(`gpu_drill.py`); damaged streams last, since they may take the GPU down. Each step is a process with a deadline of its
-own; one that fails or runs out of time ends that step only, and what was found is written after every step. The last
-lines are a short table.
+benchmark's quick form, and a sweep of lanes and wave sizes; KvikIO against `preadv`, where it is installed; drills of
+many streams, little memory and a lost context (`gpu_drill.py`); damaged streams last, since they may take the GPU down.
+Each step is a process with a deadline of its own; one that fails or runs out of time ends that step only, and what was
+found is written after every step. The last lines are a short table.
 
 OUT/DATE-CARD-session.json has everything that the steps found, DATE-CARD-session.txt their whole output, and
 DATE-CARD-STEP.json what a step measured. The checkout and the home folder need not be writable.
@@ -35,7 +35,8 @@ from gpu_session_table import table
 
 ROOT = Path(__file__).parents[1]
 LIMIT = 570.0  # seconds in all
-DOCTOR = "import sys; from gpuzarr.cli import main; sys.exit(main(['doctor', '--json']))"
+DOCTOR = "import sys; from gpuzarr.cli import main; sys.exit(main(['doctor', '--json', *sys.argv[1:]]))"
+KVIKIO = f"import importlib.util as u\nif u.find_spec('kvikio'): {DOCTOR}\nprint('KvikIO is not installed')"
 LAST_LINES = 60  # of a step's output, in the JSON
 LEAST = 5.0  # seconds that it makes sense to begin a step with
 CLEANUP = 5.0  # seconds that a killed process has to go
@@ -76,6 +77,8 @@ def steps(args: argparse.Namespace) -> list[Step]:
     listed.append(_script(args, "bench", 150, "gpu.py", quick))
     sweep = ["--sweep", "--only", "gpuzarr", "--codec", "none", "zstd", "blosc-lz4-shuffle", "--chunk", "256K"]
     listed.append(_script(args, "sweep", 60, "gpu.py", [*quick, *sweep]))
+    if args.device != "emulated":
+        listed.append(Step("kvikio", [sys.executable, "-c", KVIKIO, "--retry", args.site], 40))
     listed.append(_script(args, "drill", 60))
     listed.append(_script(args, "danger", 90, "gpu_questions.py", ["{}", "--danger", "--patience", "10"]))
     return [step for step in listed if not args.only or step.name in args.only]
@@ -109,7 +112,7 @@ def perform(step: Step, args: Any, left: float) -> None:
     try:
         if step.measures and product.is_file():
             step.found["product"] = json.loads(product.read_text())
-        elif step.name == "doctor":
+        elif said.startswith("{"):
             step.found["product"] = json.loads(said)
     except ValueError as error:  # it was stopped while it wrote
         step.found["product_error"] = str(error)

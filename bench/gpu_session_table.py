@@ -29,6 +29,11 @@ def _card(step: Found) -> str:
     return str(_product(step).get("gpu", {}).get("cuda", ""))
 
 
+def _quicker(step: Found) -> str:
+    trials = _product(step).get("file reads to a GPU", {})
+    return "; ".join(f"{place}: {said}" for place, said in trials.items()) or _last(step)
+
+
 def _answered(step: Found) -> str:
     answers = _product(step).get("answers", {})
     wrong = [name for name, a in answers.items() if a.get("equal") != a.get("streams") or "error" in a]
@@ -90,4 +95,5 @@ DETAILS: dict[str, Callable[[Found], str]] = {
     "memcheck": _last,
     "initcheck": _last,
     "doctor": _card,
+    "kvikio": _quicker,
 }
