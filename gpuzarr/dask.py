@@ -185,7 +185,7 @@ def _write_new(
     arr = _aligned(arr, metadata.grid, [0] * arr.ndim, rechunk, "the new array")
     _check_reach(handle.get("chunk_store", place[0]), arr, compute)
     if overwrite:
-        _refuse_own_source(arr, *place)
+        refuse_own_source(arr, *place)
     if not compute:
         if overwrite:
             _refuse_replacing_later(*place)
@@ -229,7 +229,7 @@ def _refuse_replacing_later(store: Store, path: str) -> None:
         ) from error
 
 
-def _refuse_own_source(arr: Any, store: Store, path: str) -> None:
+def refuse_own_source(arr: Any, store: Store, path: str) -> None:
     """ValueError where the graph reads an array that lies at, above or below `path`, which is to be replaced."""
     for layer in arr.dask.layers.values():
         for source in _arrays_in([getattr(layer, "indices", ()), getattr(layer, "mapping", {})]):
@@ -251,6 +251,8 @@ def _arrays_in(value: Any) -> Iterator[Array]:
         yield from _arrays_in(list(value.values()))
     elif hasattr(value, "args") and hasattr(value, "kwargs"):  # a task
         yield from _arrays_in([value.args, value.kwargs])
+    elif hasattr(value, "array") or hasattr(value, "source"):  # what xarray's lazy indexing is around, and what we are
+        yield from _arrays_in([getattr(value, "array", None), getattr(value, "source", None)])
 
 
 # ---- both

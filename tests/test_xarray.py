@@ -407,6 +407,20 @@ def open_zarr_of(dataset: Any) -> Any:
     return open_zarr(store).load()
 
 
+def test_a_dataset_does_not_replace_what_it_is_read_from(tmp_path: Path) -> None:
+    place = tmp_path / "w.zarr"
+    to_zarr(weather()[["count"]], place)
+    for device in ("cpu", "emulated"):
+        lazily = open_zarr(place, chunks={}, device=device)
+        for store, group in ((place, None), (str(place), None), (place, "count")):
+            with pytest.raises(ValueError, match="cannot replace"):
+                to_zarr((lazily + 1).drop_encoding(), store, mode="w", group=group)
+    to_zarr(open_zarr(place, chunks={}) + 1, tmp_path / "other.zarr", mode="w")
+    to_zarr(open_zarr(place) + 1, place, mode="w")  # is in memory before anything is deleted
+    expected = (weather()["count"] + 1).values
+    assert all((open_zarr(found)["count"].values == expected).all() for found in (place, tmp_path / "other.zarr"))
+
+
 @given(data=st.data())
 def test_pieces_that_share_a_chunk_are_found(data: st.DataObject) -> None:
     unit, start, lengths = (

@@ -9,7 +9,10 @@ from typing import Any
 from xarray import DataArray, Dataset, DataTree
 from xarray.backends.common import ArrayWriter
 from xarray.conventions import encode_dataset_coordinates
+from xarray.namedarray.pycompat import is_chunked_array
 
+from gpuzarr.dask import refuse_own_source
+from gpuzarr.opening import place_of
 from gpuzarr.storage.contract import Store
 from gpuzarr.storage.memory import MemoryStore
 from gpuzarr.xarray.datastore import GpuzarrStore
@@ -68,12 +71,11 @@ def to_zarr(
         "write_empty": write_empty_chunks,
     }
     plans = []
-    if mode in (
-        "w",
-        "w-",
-    ):  # opening deletes what is there, or makes a group, so all is planned before, on an empty one
+    if mode in ("w", "w-"):  # opening deletes what is there, or makes a group: plan before, on a blank one
         blank = GpuzarrStore.open_group(MemoryStore(), **how)
         plans = [_plan(dataset, blank, region, its_encoding) for _, dataset, its_encoding in datasets]
+    if mode == "w":
+        _refuse_own_source(plans, store, group, storage_options)
     root = GpuzarrStore.open_group(
         store,
         group=group,
@@ -82,6 +84,18 @@ def to_zarr(
         storage_options=storage_options,
         **how,
     )
+    return _written(root, datasets, plans, region, compute, chunkmanager_store_kwargs)
+
+
+def _written(
+    root: GpuzarrStore,
+    datasets: list[Any],
+    plans: list[Plan],
+    region: Any,
+    compute: bool,
+    options: dict[str, Any] | None,
+) -> Any:
+    """Write datasets, as it was planned or is planned now; what `to_zarr` returns."""
     writer = ArrayWriter()
     try:
         stores = [root if path in (".", "/") else root.get_child_store(path) for path, _, _ in datasets]
@@ -91,19 +105,28 @@ def to_zarr(
             at.carry_out(plan, writer)
         if not compute:
             root.consolidate()
-        writes = writer.sync(compute=compute, chunkmanager_store_kwargs=chunkmanager_store_kwargs)
+        writes = writer.sync(compute=compute, chunkmanager_store_kwargs=options)
         if compute:
             root.consolidate()
     except BaseException:
         for target in writer.targets:
             target.end()  # dask leaves other tasks running, which write to what is closed here
+        root.close()
         raise
-    finally:
-        if compute:
-            root.close()
     if compute:
+        root.close()
         return root
     return import_module("dask").delayed(_closed)(writes, root.zarr_group.store if root.owned else None)
+
+
+def _refuse_own_source(plans: list[Plan], store: Any, group: str | None, options: Mapping[str, Any] | None) -> None:
+    """ValueError where dask would read what is replaced; values that are in memory may come from there."""
+    lazily = [step.data for plan in plans for step in plan.steps.values() if is_chunked_array(step.data)]
+    lazily = [data for data in lazily if hasattr(data, "dask")]
+    if lazily:
+        place, path = place_of(store, group, mode="w", storage_options=options)
+        for data in lazily:
+            refuse_own_source(data, place, path)
 
 
 def _closed(_: Any, store: Store | None) -> None:
