@@ -25,6 +25,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         if item.path.parent != HERE or getattr(item, "cls", None) is None:
             continue
         _skip_if_param(item)
+        for mark in item.iter_markers("xfail"):  # theirs depend on zarr-python's release
+            mark.kwargs.setdefault("strict", False)
         reason = reason_for(item.nodeid.partition("::")[2])
         if reason is not None:
             item.add_marker(pytest.mark.xfail(reason=reason, strict=True))
