@@ -17,7 +17,7 @@ import pytest
 import gpuzarr
 from gpuzarr.conversion import npy, work
 from gpuzarr.conversion import record as notes
-from gpuzarr.errors import ConflictError, ContainsNodeError, NodeNotFoundError, StoreError
+from gpuzarr.errors import ConflictError, ContainsNodeError, NodeNotFoundError, ObjectChangedError, StoreError
 from gpuzarr.fsck import fsck
 from gpuzarr.storage import LocalStore, MemoryStore
 from tests.faults.faulty_store import FaultyStore, Schedule
@@ -190,6 +190,21 @@ def test_an_unfinished_conversion_of_something_else_is_in_the_way(
     assert report.regions_resumed == 0
     if change != "arguments":
         assert objects(tmp_path / "b.zarr") == whole
+
+
+def test_a_chunk_of_the_source_that_was_changed_is_noticed(source: Path, tmp_path: Path) -> None:
+    gpuzarr.convert(source, tmp_path / "a.zarr", compressors=None, **LAYOUT)
+    cut_short(tmp_path / "a.zarr", tmp_path / "b.zarr", 7)
+    z = gpuzarr.open_array(tmp_path / "a.zarr", path="b")
+    z[0] = z[0] + 1  # no size is another
+    with pytest.raises(ConflictError, match="unfinished conversion"):
+        gpuzarr.convert(tmp_path / "a.zarr", tmp_path / "b.zarr", **LAYOUT)
+
+    def change(path: str, nbytes: int, total: int) -> None:
+        z[0] = z[0] + 1
+
+    with pytest.raises(ObjectChangedError):
+        gpuzarr.convert(tmp_path / "a.zarr", tmp_path / "b.zarr", overwrite=True, progress=change, **LAYOUT)
 
 
 def test_overwriting_goes_on_too_where_it_was_cut_short(source: Path, whole: dict[str, bytes], tmp_path: Path) -> None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Iterator
+from contextlib import suppress
 from functools import partial
 from math import prod
 from typing import Any
@@ -16,6 +18,7 @@ from gpuzarr.metadata.model import ArrayMetadata, GroupMetadata, Node
 from gpuzarr.missing import DIMENSIONS, MISSING, fill_from_json
 from gpuzarr.nodes import descendants, join, not_found, read_node
 from gpuzarr.storage.contract import Store
+from gpuzarr.storage.local import LocalStore
 from gpuzarr.storage.resolve import StorePath
 
 
@@ -48,12 +51,27 @@ class ZarrSource(Source):
             self.store.close()
 
     def identity(self) -> dict[str, Any]:
-        """Its place, and all of its metadata."""
+        """Its place, all of its metadata, and the sizes of all objects, on a local disk with the times of their last
+        change; of a store that is waited for only the metadata."""
         digest = hashlib.sha256()
         for path, node in self._all():
             for name, document in sorted(node.documents().items()):
                 digest.update(f"{path}/{name}:{len(document)}\n".encode() + document)
-        return {"store": str(self.store), "path": self.path, "metadata": digest.hexdigest()}
+        found = {"store": str(self.store), "path": self.path, "metadata": digest.hexdigest()}
+        return found if self.store.in_flight or not self.store.supports_listing else found | {"objects": self._sum()}
+
+    def _sum(self) -> str:
+        """A sum over all objects, in whatever order they come."""
+        total = 0
+        root = self.store.root if isinstance(self.store, LocalStore) else None
+        for key, size in self.store.list_sizes(self.path):
+            changed = 0
+            if root is not None:
+                with suppress(FileNotFoundError):  # removed just now, which the sum will show the next time
+                    changed = os.stat(root / key).st_mtime_ns
+            digest = hashlib.blake2b(f"{key}:{size}:{changed}".encode(), digest_size=16).digest()
+            total = (total + int.from_bytes(digest)) % (1 << 128)
+        return f"{total:032x}"
 
     def _all(self) -> Iterator[tuple[str, Node]]:
         yield "", self._top
