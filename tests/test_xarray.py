@@ -25,7 +25,9 @@ from gpuzarr.missing import fill_from_json, fill_to_json
 from gpuzarr.storage import CountingStore, MemoryStore
 
 xr = pytest.importorskip("xarray")
-dask_array = pytest.importorskip("dask.array")
+pytest.importorskip("dask.array")
+import pandas as pd  # noqa: E402
+
 from gpuzarr.xarray import GpuzarrBackendEntrypoint, backend, open_zarr, to_zarr  # noqa: E402
 from gpuzarr.xarray.chunking import check_pieces  # noqa: E402
 from tests.weather import PACKED, weather  # noqa: E402
@@ -347,6 +349,36 @@ def test_dask_knows_two_opens_of_a_store_as_one(tmp_path: Path) -> None:
     assert first.temperature.data.name == second.temperature.data.name
     to_zarr(weather(1, "2000-01-05"), tmp_path / "w", append_dim="time")
     assert open_zarr(str(tmp_path / "w"), chunks={}).temperature.data.name != first.temperature.data.name
+
+
+# ---- the usage guide's workflow
+
+
+def test_the_guides_workflow_for_labelled_data(tmp_path: Path) -> None:
+    values = np.random.default_rng(1).random((365, 18, 36)).astype("f4")
+    ds = xr.Dataset(
+        {"temperature": (["time", "lat", "lon"], values), "precipitation": (["time", "lat", "lon"], values * 2)},
+        coords={
+            "time": pd.date_range("2024-01-01", periods=365),
+            "lat": np.arange(-90, 90, 10.0),
+            "lon": np.arange(-180, 180, 10.0),
+        },
+    )
+    store = CountingStore(gpuzarr.storage.LocalStore(tmp_path / "climate.zarr"))
+    to_zarr(ds, store, encoding={"temperature": {"chunks": (30, 18, 36)}})
+    store.reset()
+    loaded = open_zarr(store, mode="r+")
+    subset = loaded.sel(time="2024-06", lat=slice(30, 60))
+    assert subset["temperature"].shape == (30, 4, 36)
+    np.testing.assert_array_equal(subset["temperature"].values, values[152:182, 12:16])
+    assert sorted(key for _, key in store.keys if key.startswith("temp")) == [
+        "temperature/c/5/0/0",
+        "temperature/c/6/0/0",
+    ]
+    pytest.importorskip("h5netcdf")
+    loaded.to_netcdf(tmp_path / "data.nc", engine="h5netcdf")
+    with xr.open_dataset(tmp_path / "data.nc", engine="h5netcdf") as back:
+        xr.testing.assert_equal(back.load(), ds)
 
 
 # ---- nothing half done
