@@ -82,6 +82,29 @@ def test_one_fault_is_mended(proxy: Proxy, opener: Opener, fault: str) -> None:
             break
 
 
+@pytest.mark.parametrize("proxy", ["s3"], indirect=True)
+@pytest.mark.parametrize("kind", ["EndpointConnectionError", "ConnectTimeoutError", "ConnectionClosedError"])
+def test_what_the_s3_library_makes_of_a_connection_that_broke(
+    opener: Opener, kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Which of its errors a reset becomes is a matter of when it comes."""
+    from aiobotocore.httpsession import AIOHTTPSession
+    from botocore import exceptions
+
+    store, send = opener(), AIOHTTPSession.send
+    store.set("k", b"abc")
+    failures = [getattr(exceptions, kind)(endpoint_url="http://127.0.0.1", error=OSError())]
+
+    async def fails_once(session: Any, request: Any) -> Any:
+        if failures:
+            raise failures.pop()
+        return await send(session, request)
+
+    monkeypatch.setattr(AIOHTTPSession, "send", fails_once)
+    assert bytes(store.get("k") or b"") == b"abc"
+    assert not failures
+
+
 def _ranges(store: Store, spans: list[Span]) -> list[bytes]:
     pieces = store.get_ranges("k", spans)
     assert pieces is not None

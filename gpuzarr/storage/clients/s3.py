@@ -17,7 +17,10 @@ from gpuzarr.storage.clients.contract import Answer, Beyond, Client, Condition, 
 from gpuzarr.storage.contract import Span
 
 _UNREACHABLE = (
-    botocore.exceptions.HTTPClientError,  # connecting, reading, timeouts
+    botocore.exceptions.HTTPClientError,  # reading, and what of connecting is not below
+    botocore.exceptions.EndpointConnectionError,  # a connection that was reset, too
+    botocore.exceptions.ConnectTimeoutError,
+    botocore.exceptions.ProxyConnectionError,
     botocore.exceptions.IncompleteReadError,
     aiohttp.ClientConnectionError,
     aiohttp.ClientPayloadError,
