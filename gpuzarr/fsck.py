@@ -129,7 +129,7 @@ def _chunk(stored: StoredArray, key: str, size: int) -> Iterator[Finding]:
         yield Finding("size", key, f"a chunk of {size} bytes where all have {expected}")
     elif stored.sharding is not None:
         try:
-            index = read_index(stored, key, place)
+            index = read_index(stored, key, place, bounded=True)
         except (GpuzarrError, OSError) as error:
             yield Finding("index", key, f"{type(error).__name__}: {error}")
         else:

@@ -22,7 +22,7 @@ from gpuzarr import pieces, place
 from gpuzarr.cache import ChunkCache
 from gpuzarr.codecs.chain import CodecChain
 from gpuzarr.devices import Device, Lane
-from gpuzarr.errors import ObjectChangedError
+from gpuzarr.errors import ObjectChangedError, ShortReadError
 from gpuzarr.fetch import Encoded, fetch_objects, fetch_ranges, nothing
 from gpuzarr.grid import RectilinearGrid
 from gpuzarr.plan import BoxPlan, PointRows, PointSplit, SplitPlan, plan_chunks, plan_shards
@@ -119,6 +119,7 @@ class _Shard:
         self.key = stored.keys([coords])[0]
         self._lock = threading.Lock()
         self._located: _Located | None = None
+        self._bounded = False  # the index must be checked against the shard's size
 
     def read(self, start: int, count: int, dest: np.ndarray[Any, Any], lane: Lane) -> None:
         """Read `count` rows from `start` on, in the order in which they are stored."""
@@ -131,9 +132,14 @@ class _Shard:
             self._wave(self._located, start, count, dest, lane)
         except ObjectChangedError:
             self._read_again(count, dest, lane)
+        except ShortReadError:
+            if self._located.bounded:
+                raise
+            self._bounded = True  # perhaps it is the index that is wrong, about one chunk
+            self._read_again(count, dest, lane)
 
     def _read_again(self, count: int, dest: np.ndarray[Any, Any], lane: Lane) -> None:
-        """The shard was replaced under this wave, so its rows lie in another order: read all of them by the new
+        """The shard was replaced under this wave, so its rows may lie in another order: read all of them by the new
         index (waves that went by the old one gave values that were committed too)."""
         for _ in range(ATTEMPTS):
             self.stored.shard_indexes.pop(self.key, None)
@@ -156,14 +162,14 @@ class _Shard:
     def _locate(self) -> _Located:
         cache = self.stored.cache
         generation = 0 if cache is None else cache.generation  # before the shard is found to be absent, or as it is
-        index = read_index(self.stored, self.key, self.coords)
+        index = read_index(self.stored, self.key, self.coords, bounded=self._bounded)
         if index is None:
             return _Located(None, np.arange(self.plan.size), None, None, generation)
         rows = linear(self.stored, self.coords, self.plan.coords())
         index.check(self.key, rows)
         order = np.argsort(index.starts[rows], kind="stable") if rows.size > 1 else rows - rows
         rows = rows[order]
-        return _Located(index.version, order, index.starts[rows], index.sizes[rows], generation)
+        return _Located(index.version, order, index.starts[rows], index.sizes[rows], generation, index.bounded)
 
     def _wave(self, located: _Located, start: int, count: int, dest: np.ndarray[Any, Any], lane: Lane) -> None:
         order = located.order[start : start + count]
@@ -221,6 +227,7 @@ class _Located(NamedTuple):
     starts: np.ndarray[Any, Any] | None  # byte ranges; None where there is no shard, start -1 where no chunk
     sizes: np.ndarray[Any, Any] | None
     generation: int  # of the cache, when this was found out
+    bounded: bool = True  # all of it lies in the shard, as far as an index can say
 
 
 def _deliver(

@@ -27,6 +27,7 @@ class ShardIndex(NamedTuple):
     starts: np.ndarray[Any, Any]  # int64, -1 where there is no chunk
     sizes: np.ndarray[Any, Any]  # int64
     lost: np.ndarray[Any, Any] | None = None  # rows whose entry cannot be true; None: there is none
+    bounded: bool = True  # entries beyond the shard's end are among them
 
     def check(self, key: str, rows: np.ndarray[Any, Any]) -> None:
         """CorruptShardError where one of these rows is lost."""
@@ -57,8 +58,11 @@ def linear(stored: StoredArray, coords: tuple[int, ...], places: list[np.ndarray
     return np.array([row], np.int64) if alone else np.asarray(row)
 
 
-def read_index(stored: StoredArray, key: str, coords: tuple[int, ...]) -> ShardIndex | None:
-    """The shard's index, None where there is no shard. Raises CorruptShardError, ChecksumError, LimitError."""
+def read_index(stored: StoredArray, key: str, coords: tuple[int, ...], *, bounded: bool = False) -> ShardIndex | None:
+    """The shard's index, None where there is no shard. Raises CorruptShardError, ChecksumError, LimitError.
+
+    `bounded`: check it against the shard's size, even where that must be asked for.
+    """
     sharding = stored.sharding
     assert sharding is not None
     kept = stored.shard_indexes.get(key)
@@ -77,7 +81,8 @@ def read_index(stored: StoredArray, key: str, coords: tuple[int, ...]) -> ShardI
         raise CorruptShardError("the shard is too short to hold its index", key=key, expected=nbytes) from error
     if pieces is None:
         return None
-    index = parse(sharding, key, counts, pieces, stored.store.size(key) if pieces.size is None else pieces.size)
+    size = stored.store.size(key) if bounded and pieces.size is None else pieces.size
+    index = parse(sharding, key, counts, pieces, size)
     if pieces.version is not None:
         if sum(i.starts.nbytes * 2 for i in list(stored.shard_indexes.values())) > KEPT_BYTES:
             stored.shard_indexes.clear()
@@ -96,4 +101,4 @@ def parse(sharding: ShardingCodec, key: str, counts: tuple[int, ...], pieces: Pi
     if not none:
         starts[lost] = -1
     sizes = np.where(starts < 0, 0, table[:, 1]).astype(np.int64)
-    return ShardIndex(pieces.version, starts, sizes, None if none else lost)
+    return ShardIndex(pieces.version, starts, sizes, None if none else lost, size is not None)

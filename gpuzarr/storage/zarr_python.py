@@ -163,28 +163,33 @@ class ZarrPythonStore(Store):
     ) -> Pieces | None:
         types = _types_of(self._store)
         size = None
-        if any(stop is None for _, stop in spans) or not spans:
-            # A suffix or an open end has no length to compare with; with the object's size it has.
+        if any(stop is None and (start >= 0 or types.suffix is None) for start, stop in spans) or not spans:
+            # An open end has no length to compare with; with the object's size it has.
             size = self.size(key)
             if size is None:
                 return None
             spans = [Span(*span) for span in resolve_spans(key, spans, size)]
         wanted = [span for span in spans if span.stop != span.start]  # stores differ about empty ranges
-        found = self._get_all([validate_key(key)] * len(wanted), [types.range(*span) for span in wanted])
+        found = self._get_all([validate_key(key)] * len(wanted), [types.request(span) for span in wanted])
         if wanted and all(data is None for data in found):
             return None
         parts = iter(found)
         buffers: list[Buffer] = []
-        for start, stop in spans:
-            data = next(parts) if stop != start else b""
-            length = (stop or 0) - start
-            if data is None or len(data) != length:
-                got = "nothing" if data is None else len(data)
-                raise ShortReadError(f"{key!r} in {self}: expected {length} bytes from {start} on, got {got}")
+        for span in spans:
+            data = next(parts) if span.stop != span.start else b""
+            self._check(key, span, data)
             buffers.append(data)
         if into is not None:
             buffers = [copy_into(byte_view(piece), room) for piece, room in zip(buffers, into, strict=True)]
         return Pieces(buffers, size, None)
+
+    def _check(self, key: str, span: Span, data: Buffer | None) -> None:
+        """ShortReadError where these are not all bytes of a range."""
+        start, stop = span
+        length, got = -start if stop is None else stop - start, "nothing" if data is None else len(data)
+        if got == length or (stop is None and got == self.size(key)):  # a suffix may be all of a shorter object
+            return
+        raise ShortReadError(f"{key!r} in {self}: expected {length} bytes from {start} on, got {got}")
 
     def size(self, key: str) -> int | None:
         if not self.exists(key):  # zarr-python's LocalStore tells a size for directories, too
@@ -277,6 +282,12 @@ class _Types(NamedTuple):
     prototype: Any
     buffer: Callable[[Buffer], Any]  # of a value that may change, so of a copy
     range: Callable[[int, int | None], Any]
+    suffix: Callable[[int], Any] | None  # None: nobody says how to ask for one
+
+    def request(self, span: Span) -> Any:
+        """A range, as the methods want it."""
+        start, stop = span
+        return self.suffix(-start) if self.suffix is not None and stop is None else self.range(start, stop)
 
 
 def _types_of(store: Any) -> _Types:
@@ -284,12 +295,14 @@ def _types_of(store: Any) -> _Types:
     if any(kind.__module__.partition(".")[0] == "zarr" for kind in type(store).__mro__):
         prototype = sys.modules["zarr.core.buffer"].default_buffer_prototype()
         cpu = sys.modules["zarr.core.buffer.cpu"].buffer_prototype
+        requests = sys.modules["zarr.abc.store"]
         return _Types(
             cpu or prototype,
             lambda value: cpu.buffer.from_bytes(_copy(value)),
-            sys.modules["zarr.abc.store"].RangeByteRequest,
+            requests.RangeByteRequest,
+            requests.SuffixByteRequest,
         )
-    return _Types(_Prototype(), _Bytes.from_bytes, _RangeByteRequest)
+    return _Types(_Prototype(), _Bytes.from_bytes, _RangeByteRequest, None)
 
 
 def _copy(value: Buffer) -> Buffer:

@@ -23,6 +23,7 @@ import numcodecs
 import numpy as np
 import pytest
 
+crc32c = pytest.importorskip("crc32c")
 zarr = pytest.importorskip("zarr")
 from zarr.abc.codec import BytesBytesCodec  # noqa: E402
 from zarr.core.buffer import BufferPrototype, NDBuffer, cpu, gpu  # noqa: E402
@@ -31,7 +32,7 @@ from zarr.registry import register_codec  # noqa: E402
 from gpuzarr import devices, zarr_pipeline  # noqa: E402
 from gpuzarr.devices import get_device  # noqa: E402
 from gpuzarr.devices.emulated_array import EmulatedArray  # noqa: E402
-from gpuzarr.errors import CorruptChunkError  # noqa: E402
+from gpuzarr.errors import CorruptChunkError, CorruptShardError  # noqa: E402
 from gpuzarr.zarr_pipeline import CodecPipeline  # noqa: E402
 from tests import fake_cupy  # noqa: E402
 from tests.oracle import same  # noqa: E402
@@ -351,6 +352,61 @@ def test_what_a_store_raises_comes_through(tmp_path: Path) -> None:
         array[...]
     with pytest.raises(ConnectionAbortedError, match="cable"):
         array[...] = 5
+
+
+class Counting(zarr.storage.WrapperStore):
+    """A store that remembers what it was asked for."""
+
+    def __init__(self, store: Any) -> None:
+        super().__init__(store)
+        self.asked: list[str] = []
+
+    async def get(self, key: str, prototype: Any, byte_range: Any = None) -> Any:
+        self.asked.append(f"{key} {type(byte_range).__name__}")
+        return await self._store.get(key, prototype, byte_range)
+
+    async def exists(self, key: str) -> bool:
+        self.asked.append(f"{key} exists")
+        return await self._store.exists(key)
+
+    async def getsize(self, key: str) -> int:
+        self.asked.append(f"{key} size")
+        return await self._store.getsize(key)
+
+
+@pytest.mark.usefixtures("only_ours")
+@pytest.mark.parametrize("location", ["start", "end"])
+def test_a_shard_costs_its_index_and_a_range(location: str) -> None:
+    store = zarr.storage.MemoryStore()
+    codec = zarr.codecs.ShardingCodec(chunk_shape=(2,), index_location=location)
+    made = zarr.create(store=store, shape=(40,), chunks=(20,), dtype="i4", codecs=[codec], zarr_format=3)
+    made[...] = np.arange(40)
+    array = opened(counting := Counting(store))
+    for key, shards in ((np.s_[3:9], 1), (np.s_[...], 2)):
+        counting.asked.clear()
+        assert np.array_equal(array[key], np.arange(40)[key])
+        first = "SuffixByteRequest" if location == "end" else "RangeByteRequest"
+        want = [f"c/{i} {kind}" for i in range(shards) for kind in (first, "RangeByteRequest")]
+        assert sorted(counting.asked) == sorted(want)
+
+
+@pytest.mark.usefixtures("only_ours")
+def test_an_index_that_points_behind_the_shard_is_a_value_error() -> None:
+    """No request tells the shard's size, so that is found out when a range is not there."""
+    store = zarr.storage.MemoryStore()
+    made = zarr.create_array(store, shape=(12,), chunks=(2,), shards=(12,), dtype="i4", compressors=None)
+    made[...] = np.arange(12)
+    shard = bytearray(store._store_dict["c/0"].to_bytes())
+    index = np.frombuffer(shard, "<u8", 12, len(shard) - 100).reshape(6, 2)
+    index[4, 0] = 1 << 40
+    shard[-4:] = int(crc32c.crc32c(bytes(shard[-100:-4]))).to_bytes(4, "little")
+    store._store_dict["c/0"] = cpu.Buffer.from_bytes(bytes(shard))
+    array = opened(store)
+    with pytest.raises(CorruptShardError, match="inner chunk 4") as caught:
+        array[...]
+    assert isinstance(caught.value, ValueError)
+    assert array[:8].tolist() == list(range(8))
+    assert array[10:].tolist() == [10, 11]
 
 
 @pytest.mark.usefixtures("only_ours")
