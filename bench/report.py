@@ -36,12 +36,17 @@ class Row:
         """The quickest turn of each contender."""
         return {name: min(times) for name, times in self.turns.items() if times}
 
-    def ratio(self, rivals: Iterable[str] | None = None) -> float | None:
-        """The quickest of these rivals (default: of all) over gpuzarr."""
+    def ratio(self, rivals: Iterable[str] | None = None, over: str = OURS) -> float | None:
+        """The quickest of these rivals (default: of all) over gpuzarr, or another contender."""
         best = self.best
         rivals = best.keys() - {OURS, BRIDGE} if rivals is None else rivals
         times = [t for name, t in best.items() if name in rivals]
-        return min(times) / best[OURS] if times and OURS in best and best[OURS] > 0 else None
+        return min(times) / best[over] if times and over in best and best[over] > 0 else None
+
+    @property
+    def bridge(self) -> float | None:
+        """zarr-python's default pipeline over ours in zarr-python."""
+        return self.ratio([DEFAULT], BRIDGE) if _timed(self) else None
 
 
 @dataclass
@@ -63,6 +68,8 @@ def line(row: Row) -> str:
     if row.cell.what != "memory" and (best := row.ratio()) is not None:
         default = row.ratio([DEFAULT])
         ratios = f"  | {best:.2f}x best" + (f", {default:.1f}x zarr" if default else "")
+    if row.bridge is not None:
+        ratios += f"  | our pipeline in zarr-python {row.bridge:.2f}x its default"
     return f"{row.cell!s:28} " + "  ".join(cells) + ratios
 
 
@@ -73,6 +80,9 @@ def summary(results: Results) -> str:
         lines += _means(results)
         behind = sorted((r, str(row.cell)) for row in results.rows if _timed(row) and (r := row.ratio() or 9) < 1)
         lines += ["", "a rival is quicker in: " + ("; ".join(f"{c} ({r:.2f}x)" for r, c in behind) or "no cell")]
+    if by_bridge := sorted((row.bridge, str(row.cell)) for row in results.rows if row.bridge is not None):
+        mean, (least, cell) = _mean(ratio for ratio, _ in by_bridge), by_bridge[0]
+        lines += ["", f"our pipeline in zarr-python: {mean:.2f}x its default, at least {least:.2f}x ({cell})"]
     if results.imports:
         lines += ["", "import (fresh process, NumPy's included): " + _pairs(results.imports, "import"), ""]
     for row in results.rows:
@@ -122,6 +132,7 @@ def to_json(results: Results) -> str:
                 "failed": row.failed,
                 "ratio_best_rival": row.ratio() if _timed(row) else None,
                 "ratio_zarr_default": row.ratio([DEFAULT]) if _timed(row) else None,
+                "ratio_zarr_default_over_bridge": row.bridge,
             }
             for row in results.rows
         ],
