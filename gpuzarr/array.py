@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
@@ -15,11 +14,10 @@ from gpuzarr.attributes import Attributes, Change
 from gpuzarr.cache import ChunkCache
 from gpuzarr.devices import Device, get_device
 from gpuzarr.devices.borrowing import destination
-from gpuzarr.doors import Blocks, Lazy, LazyArray, OIndex, VIndex, everything
+from gpuzarr.doors import ArrayDoors
 from gpuzarr.errors import ArrayNotFoundError, ConflictError, ReadOnlyError
 from gpuzarr.explain import explain
-from gpuzarr.facts import ArrayConfig, ArrayFacts
-from gpuzarr.grid import RectilinearGrid
+from gpuzarr.facts import ArrayConfig
 from gpuzarr.info import ArrayInfo
 from gpuzarr.making import change_attributes, changing
 from gpuzarr.metadata.model import ArrayMetadata
@@ -27,26 +25,14 @@ from gpuzarr.nodes import read_array
 from gpuzarr.options import config
 from gpuzarr.read import read
 from gpuzarr.resize import clear_exposed, grown, remove_outside, trim
-from gpuzarr.selection import (
-    Box,
-    Coordinates,
-    Selection,
-    Span,
-    basic,
-    block,
-    coordinate,
-    index,
-    mask,
-    orthogonal,
-    split_fields,
-)
+from gpuzarr.selection import Box, Coordinates, Selection, Span, index, split_fields
 from gpuzarr.storage.contract import Store
 from gpuzarr.stored import StoredArray, chain_for
 from gpuzarr.survey import Count, check_chunks, chunks_initialized, stored_bytes
 from gpuzarr.values import fitted, put, values_of
 
 
-class Array(ArrayFacts):
+class Array(ArrayDoors):
     """A chunked array in a store.
 
     Made by `gpuzarr.open_array`, `gpuzarr.create_array` and their kin. Indexing reads and writes; what comes back
@@ -145,26 +131,6 @@ class Array(ArrayFacts):
         """The whole array, read and transposed."""
         return self[...].T
 
-    @property
-    def oindex(self) -> OIndex:
-        """Orthogonal indexing."""
-        return OIndex(self)
-
-    @property
-    def vindex(self) -> VIndex:
-        """Coordinate and mask indexing."""
-        return VIndex(self)
-
-    @property
-    def blocks(self) -> Blocks:
-        """Indexing by chunk."""
-        return Blocks(self)
-
-    @property
-    def lazy(self) -> Lazy:
-        """Views that are not read until they are asked for their values."""
-        return Lazy(self)
-
     def __getitem__(self, key: Any) -> Any:
         fields = None
         if self._dtype.names is not None:
@@ -196,34 +162,10 @@ class Array(ArrayFacts):
             target[...] = result
         return out
 
-    def get_basic_selection(self, selection: Any = Ellipsis, *, out: Any = None, fields: Any = None) -> Any:
-        """Read by integers and slices."""
-        return self.get_selection(basic(selection, self.shape), out=out, fields=fields)
-
-    def get_orthogonal_selection(self, selection: Any, *, out: Any = None, fields: Any = None) -> Any:
-        """Read the cross product of one index an axis."""
-        return self.get_selection(orthogonal(selection, self.shape), out=out, fields=fields)
-
-    def get_coordinate_selection(self, selection: Any, *, out: Any = None, fields: Any = None) -> Any:
-        """Read points: one integer array an axis, broadcast together."""
-        return self.get_selection(coordinate(selection, self.shape), out=out, fields=fields)
-
-    def get_mask_selection(self, mask_array: Any, *, out: Any = None, fields: Any = None) -> Any:
-        """Read where a boolean array of this array's shape is true."""
-        return self.get_selection(mask(mask_array, self.shape), out=out, fields=fields)
-
-    def get_block_selection(self, selection: Any, *, out: Any = None, fields: Any = None) -> Any:
-        """Read whole chunks."""
-        return self.get_selection(block(selection, self.write_grid), out=out, fields=fields)
-
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray[Any, Any]:
         if copy is False:
             raise ValueError("a chunked array has no memory that could be shared without a copy")
         return np.asarray(self.device.download(self[...]), dtype=dtype)
-
-    def astype(self, dtype: Any) -> LazyArray:
-        """A view whose values are cast when they are read."""
-        return LazyArray(self, everything(self.shape), np.dtype(dtype))
 
     def __bool__(self) -> bool:
         return True  # as zarr-python's, whatever the length
@@ -261,26 +203,6 @@ class Array(ArrayFacts):
         if source.ndim:
             source = source[selection.to_axes] if isinstance(selection, Box) else source.reshape(-1)
         put(self._stored, selection, source)
-
-    def set_basic_selection(self, selection: Any, value: Any, *, fields: Any = None) -> None:
-        """Write by integers and slices."""
-        self.set_selection(basic(selection, self.shape), value, fields=fields)
-
-    def set_orthogonal_selection(self, selection: Any, value: Any, *, fields: Any = None) -> None:
-        """Write the cross product of one index an axis."""
-        self.set_selection(orthogonal(selection, self.shape), value, fields=fields)
-
-    def set_coordinate_selection(self, selection: Any, value: Any, *, fields: Any = None) -> None:
-        """Write points; of several values for one element the last one stays."""
-        self.set_selection(coordinate(selection, self.shape), value, fields=fields)
-
-    def set_mask_selection(self, mask_array: Any, value: Any, *, fields: Any = None) -> None:
-        """Write where a boolean array of this array's shape is true."""
-        self.set_selection(mask(mask_array, self.shape), value, fields=fields)
-
-    def set_block_selection(self, selection: Any, value: Any, *, fields: Any = None) -> None:
-        """Write whole chunks."""
-        self.set_selection(block(selection, self.write_grid), value, fields=fields)
 
     # ---- changing shape and metadata
 
@@ -393,36 +315,9 @@ class Array(ArrayFacts):
         """Read every stored chunk; yields its key and the error, None where it is sound."""
         return check_chunks(self._stored)
 
-    @property
-    def info(self) -> ArrayInfo:
-        """A summary that prints well; reads nothing from the store."""
-        return self._info()
-
     def info_complete(self) -> ArrayInfo:
         """The summary with what is stored; lists the array's keys."""
         return self._info(nbytes_stored=int(self.nbytes_stored), initialized=int(self.nchunks_initialized))
-
-    def _info(self, *, nbytes_stored: int | None = None, initialized: int | None = None) -> ArrayInfo:
-        shards = self.shards
-        if initialized is not None and shards is not None:
-            initialized //= max(1, math.prod(s // c for s, c in zip(shards, self.chunks, strict=True)))
-        return ArrayInfo(
-            zarr_format=self.metadata.zarr_format,
-            data_type=self.metadata.data_type,
-            fill_value=self.fill_value,
-            shape=self.shape,
-            shard_shape=shards,
-            chunk_shape=None if isinstance(self.read_grid, RectilinearGrid) else self.chunks,
-            order=self.order,
-            read_only=self.read_only,
-            store_type=type(self.store).__name__,
-            filters=self.filters,
-            serializer=self.serializer,
-            compressors=self.compressors,
-            count_bytes=self.nbytes,
-            count_bytes_stored=nbytes_stored,
-            count_chunks_initialized=initialized,
-        )
 
     def explain(self, selection: Any = Ellipsis) -> str:
         """The plan of reading a selection and its route: chunks, waves, requests, and where each codec runs."""

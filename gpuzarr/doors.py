@@ -1,40 +1,124 @@
-"""The indexing doors of an array other than `array[...]` itself: `oindex`, `vindex`, `blocks` and `lazy`."""
+"""The ways into an array other than `array[...]`: `oindex`, `vindex`, `blocks`, `lazy`, and `get_*_selection`."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from importlib import import_module
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 
 from gpuzarr.devices import Device
 from gpuzarr.devices.borrowing import destination
-from gpuzarr.grid import RectilinearGrid, RegularGrid
-from gpuzarr.selection import Box, Selection, Span, block, index, orthogonal, split_fields, vindex
+from gpuzarr.facts import ArrayFacts
+from gpuzarr.selection import (
+    Box,
+    Selection,
+    Span,
+    basic,
+    block,
+    coordinate,
+    index,
+    mask,
+    orthogonal,
+    split_fields,
+    vindex,
+)
 from gpuzarr.views import compose
 
 
-class Selectable(Protocol):
-    """What the doors ask of an array."""
+class ArrayDoors(ArrayFacts):
+    """An array's ways in other than `array[...]`; all of them end in its `get_selection` and `set_selection`."""
+
+    device: Device
+
+    def get_selection(self, selection: Selection, *, fields: Any = None, out: Any = None) -> Any:
+        """Read a selection in normal form."""
+        raise NotImplementedError
+
+    def set_selection(self, selection: Selection, value: Any, *, fields: Any = None) -> None:
+        """Write a selection in normal form."""
+        raise NotImplementedError
+
+    def explain(self, selection: Any = Ellipsis) -> str:
+        """The plan of reading a selection."""
+        raise NotImplementedError
+
+    # ---- doors
 
     @property
-    def shape(self) -> tuple[int, ...]: ...
+    def oindex(self) -> OIndex:
+        """Orthogonal indexing."""
+        return OIndex(self)
+
     @property
-    def dtype(self) -> np.dtype[Any]: ...
+    def vindex(self) -> VIndex:
+        """Coordinate and mask indexing."""
+        return VIndex(self)
+
     @property
-    def device(self) -> Device: ...
+    def blocks(self) -> Blocks:
+        """Indexing by chunk."""
+        return Blocks(self)
+
     @property
-    def write_grid(self) -> RegularGrid | RectilinearGrid: ...
-    def get_selection(self, selection: Selection, *, fields: Any = None, out: Any = None) -> Any: ...
-    def set_selection(self, selection: Selection, value: Any, *, fields: Any = None) -> None: ...
-    def explain(self, selection: Any = ...) -> str: ...
+    def lazy(self) -> Lazy:
+        """Views that are not read until they are asked for their values."""
+        return Lazy(self)
+
+    def astype(self, dtype: Any) -> LazyArray:
+        """A view whose values are cast when they are read."""
+        return LazyArray(self, everything(self.shape), np.dtype(dtype))
+
+    # ---- reading
+
+    def get_basic_selection(self, selection: Any = Ellipsis, *, out: Any = None, fields: Any = None) -> Any:
+        """Read by integers and slices."""
+        return self.get_selection(basic(selection, self.shape), out=out, fields=fields)
+
+    def get_orthogonal_selection(self, selection: Any, *, out: Any = None, fields: Any = None) -> Any:
+        """Read the cross product of one index an axis."""
+        return self.get_selection(orthogonal(selection, self.shape), out=out, fields=fields)
+
+    def get_coordinate_selection(self, selection: Any, *, out: Any = None, fields: Any = None) -> Any:
+        """Read points: one integer array an axis, broadcast together."""
+        return self.get_selection(coordinate(selection, self.shape), out=out, fields=fields)
+
+    def get_mask_selection(self, mask_array: Any, *, out: Any = None, fields: Any = None) -> Any:
+        """Read where a boolean array of this array's shape is true."""
+        return self.get_selection(mask(mask_array, self.shape), out=out, fields=fields)
+
+    def get_block_selection(self, selection: Any, *, out: Any = None, fields: Any = None) -> Any:
+        """Read whole chunks."""
+        return self.get_selection(block(selection, self.write_grid), out=out, fields=fields)
+
+    # ---- writing
+
+    def set_basic_selection(self, selection: Any, value: Any, *, fields: Any = None) -> None:
+        """Write by integers and slices."""
+        self.set_selection(basic(selection, self.shape), value, fields=fields)
+
+    def set_orthogonal_selection(self, selection: Any, value: Any, *, fields: Any = None) -> None:
+        """Write the cross product of one index an axis."""
+        self.set_selection(orthogonal(selection, self.shape), value, fields=fields)
+
+    def set_coordinate_selection(self, selection: Any, value: Any, *, fields: Any = None) -> None:
+        """Write points; of several values for one element the last one stays."""
+        self.set_selection(coordinate(selection, self.shape), value, fields=fields)
+
+    def set_mask_selection(self, mask_array: Any, value: Any, *, fields: Any = None) -> None:
+        """Write where a boolean array of this array's shape is true."""
+        self.set_selection(mask(mask_array, self.shape), value, fields=fields)
+
+    def set_block_selection(self, selection: Any, value: Any, *, fields: Any = None) -> None:
+        """Write whole chunks."""
+        self.set_selection(block(selection, self.write_grid), value, fields=fields)
 
 
 class _Door:
     """`array.<door>[key]` reads, `array.<door>[key] = value` writes."""
 
-    def __init__(self, array: Selectable) -> None:
+    def __init__(self, array: ArrayDoors) -> None:
         self.array = array
 
     def select(self, key: Any) -> Selection:
@@ -78,7 +162,7 @@ class Blocks(_Door):
 class Lazy:
     """`array.lazy[key]` is a view: nothing is read until it is asked for its values."""
 
-    def __init__(self, array: Selectable) -> None:
+    def __init__(self, array: ArrayDoors) -> None:
         self._view = LazyArray(array, everything(array.shape))
 
     def __getitem__(self, key: Any) -> LazyArray:
@@ -102,7 +186,7 @@ class LazyArray:
     through to the array. `astype` gives a view whose values are cast when they are read.
     """
 
-    def __init__(self, array: Selectable, selection: Selection, dtype: np.dtype[Any] | None = None) -> None:
+    def __init__(self, array: ArrayDoors, selection: Selection, dtype: np.dtype[Any] | None = None) -> None:
         self._array = array
         self._selection = selection
         self._dtype = array.dtype if dtype is None else dtype

@@ -15,6 +15,7 @@ from gpuzarr.cache import ChunkCache
 from gpuzarr.codecs.chain import CodecChain
 from gpuzarr.codecs.contract import Codec
 from gpuzarr.grid import RectilinearGrid, RegularGrid
+from gpuzarr.info import ArrayInfo
 from gpuzarr.metadata.model import ArrayMetadata
 from gpuzarr.node import StoredNode
 from gpuzarr.options import config
@@ -159,6 +160,33 @@ class ArrayFacts(StoredNode):
     def compressor(self) -> Any:
         """The one compressor; None where there is none."""
         return self.compressors[0] if self.compressors else None
+
+    @property
+    def info(self) -> ArrayInfo:
+        """A summary that prints well; reads nothing from the store."""
+        return self._info()
+
+    def _info(self, *, nbytes_stored: int | None = None, initialized: int | None = None) -> ArrayInfo:
+        shards = self.shards
+        if initialized is not None and shards is not None:
+            initialized //= max(1, math.prod(s // c for s, c in zip(shards, self.chunks, strict=True)))
+        return ArrayInfo(
+            zarr_format=self.metadata.zarr_format,
+            data_type=self.metadata.data_type,
+            fill_value=self.fill_value,
+            shape=self.shape,
+            shard_shape=shards,
+            chunk_shape=None if isinstance(self.read_grid, RectilinearGrid) else self.chunks,
+            order=self.order,
+            read_only=self.read_only,
+            store_type=type(self.store).__name__,
+            filters=self.filters,
+            serializer=self.serializer,
+            compressors=self.compressors,
+            count_bytes=self.nbytes,
+            count_bytes_stored=nbytes_stored,
+            count_chunks_initialized=initialized,
+        )
 
     def _repr_html_(self) -> str:
         """A table of facts and a drawing, for notebooks; reads nothing."""
