@@ -413,6 +413,10 @@ def test_zarr_pythons_own_stores(tmp_path: Path) -> None:
     assert sorted(store.list_dir("a")) == ["c", "zarr.json"]
     with pytest.raises(ReadOnlyError):
         ZarrPythonStore(zarr.storage.LocalStore(tmp_path, read_only=True)).set("k", b"")
+    for read_only in (False, True):
+        local = open_store(zarr.storage.LocalStore(tmp_path, read_only=read_only))[0]
+        assert local == LocalStore(tmp_path)
+        assert local.read_only == read_only
     again = open_store(theirs, mode="r")[0].with_read_only(False)
     again.set("a/c/1", b"\1\2")
     assert zarr.open_array(theirs, path="a", mode="r")[:].tolist() == [7, 7, 1, 2]

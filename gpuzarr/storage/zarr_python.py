@@ -32,6 +32,7 @@ from gpuzarr.storage.contract import (
     validate_prefix,
 )
 from gpuzarr.storage.event_loop import gather, run
+from gpuzarr.storage.local import LocalStore
 from gpuzarr.storage.locks import thread_lock
 from gpuzarr.storage.memory import object_bytes
 
@@ -52,9 +53,11 @@ def is_zarr_python_store(value: Any) -> bool:
 
 
 def from_zarr_python(store: Any) -> Store:
-    """A store of ours for one of zarr-python's: on the same filesystem or obstore store where it is made of one, since
-    its methods give neither versions nor conditions; else a ZarrPythonStore."""
+    """A store of ours for one of zarr-python's: on the same directory, filesystem or obstore store where it is made of
+    one, since its methods give neither versions nor conditions; else a ZarrPythonStore."""
     kind = (type(store).__module__.partition(".")[0], type(store).__name__)
+    if kind == ("zarr", "LocalStore"):
+        return LocalStore(store.root, read_only=store.read_only)
     if kind == ("zarr", "FsspecStore"):
         from gpuzarr.storage.fsspec import FsspecStore
 
