@@ -235,8 +235,8 @@ def refuse_own_source(arr: Any, store: Store, path: str) -> None:
         for source in _arrays_in([getattr(layer, "indices", ()), getattr(layer, "mapping", {})]):
             if source.store_path.overlaps(StorePath(store, path)):
                 raise ValueError(
-                    f"cannot replace {path!r} by what is computed from {source!r}, which would be deleted before it is"
-                    " read: write to another path, or give the open array in place of its path"
+                    f"cannot replace {StorePath(store, path)} by what is computed from {source!r}, which would be"
+                    " deleted before it is read: write to another path, or give the open array in place of its path"
                 )
 
 

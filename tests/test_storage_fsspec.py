@@ -16,6 +16,7 @@ import fsspec
 import pytest
 from fsspec.implementations.asyn_wrapper import AsyncFileSystemWrapper
 from fsspec.implementations.memory import MemoryFileSystem
+from fsspec.spec import AbstractFileSystem
 
 from gpuzarr.errors import ObjectChangedError, ShortReadError, StoreReadError, StoreWriteError
 from gpuzarr.storage import FsspecStore, Span
@@ -162,6 +163,40 @@ def test_directory_markers_are_not_listed(store: FsspecStore) -> None:
     assert dict(store.list_sizes()) == {"k": 6}
 
 
+class Unlisted(MemoryFileSystem):
+    """A filesystem, one directory of which cannot be listed."""
+
+    protocol = "unlisted"
+    cachable = False
+    failure: Exception | None = None
+    find = AbstractFileSystem.find
+
+    def ls(self, path: str, *args: Any, **kwargs: Any) -> Any:
+        if self.failure is not None and path.endswith("/b"):
+            raise self.failure
+        return super().ls(path, *args, **kwargs)
+
+
+@pytest.mark.parametrize("failure", [ConnectionResetError(), TimeoutError(), PermissionError("not you")], ids=repr)
+@pytest.mark.parametrize("wrap", ["plain", "dir", "async"])
+def test_what_could_not_be_listed_is_not_left_out(failure: Exception, wrap: str) -> None:
+    fs = Unlisted()
+    root = f"/{uuid4().hex}"
+    wrapped = {"dir": lambda: fsspec.filesystem("dir", path=root, fs=fs), "async": lambda: AsyncFileSystemWrapper(fs)}
+    store = FsspecStore(wrapped.get(wrap, lambda: fs)(), path="" if wrap == "dir" else root, retries=1)
+    for key in ("a/k", "a/b/k", "a/b/c/k", "c/k"):
+        store.set(key, b"1")
+    assert sorted(store.list()) == ["a/b/c/k", "a/b/k", "a/k", "c/k"]
+    assert sorted(store.list_sizes("a")) == [("a/b/c/k", 1), ("a/b/k", 1), ("a/k", 1)]
+    fs.failure = failure
+    for listing in (store.list, store.list_sizes):
+        with pytest.raises(StoreReadError, match="list"):
+            list(listing())
+    assert list(store.list("c")) == ["c/k"]
+    fs.failure = FileNotFoundError()  # deleted meanwhile
+    assert sorted(store.list()) == ["a/k", "c/k"]
+
+
 def test_a_root_without_a_name() -> None:
     store = FsspecStore(fsspec.filesystem("memory"))
     name = uuid4().hex
@@ -266,6 +301,7 @@ def test_http(web: str) -> None:
     assert store.get_many(["a/k", "a/missing", "missing"]) == [b"abcdef", None, None]
     assert store.size("a/k") == 6
     assert not store.exists("a/missing")
+    assert sorted(store.list()) == ["a/k", "a/short"]
     pieces = store.get_ranges("a/k", [Span(1, 3), Span(-2, None)])
     assert pieces is not None
     assert [bytes(piece) for piece in pieces.buffers] == [b"bc", b"ef"]
@@ -276,6 +312,9 @@ def test_http(web: str) -> None:
 
 
 def test_http_failures_are_not_absence(web: str) -> None:
+    nobody = FsspecStore.from_url("http://127.0.0.1:9/x.zarr", retries=1)
+    with pytest.raises(StoreReadError, match="list"):
+        list(nobody.list())
     store = FsspecStore.from_url(web, retries=1)
     for key in ("a/403", "a/503"):
         for read in (store.get, store.size, lambda key: store.get_ranges(key, [Span(0, 1)])):

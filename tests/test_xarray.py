@@ -419,6 +419,48 @@ def test_what_cannot_be_written_is_refused_before_anything_changes() -> None:
     assert store == before
 
 
+DAY = np.datetime64("2000-01-01", "ns")
+FINER = [
+    (DAY + np.array([0, 24], "m8[h]"), DAY + np.array([49], "m8[h]")),
+    (np.array([0, 24], "m8[h]").astype("m8[ns]"), np.array([49], "m8[h]").astype("m8[ns]")),
+    (
+        xr.date_range("0001-01-01", periods=2, calendar="noleap", use_cftime=True).values,
+        xr.date_range("0001-01-03T01", periods=1, calendar="noleap", use_cftime=True).values,
+    ),
+]
+
+
+@pytest.mark.parametrize(("days", "hour"), FINER, ids=["dates", "lengths of time", "other calendars"])
+@pytest.mark.filterwarnings("ignore:Times can't be serialized faithfully:UserWarning")
+@pytest.mark.filterwarnings("ignore:Timedeltas can't be serialized faithfully:UserWarning")
+def test_times_between_the_stored_units_are_not_written_as_others(days: Any, hour: Any) -> None:
+    store: dict[str, Any] = {}
+    to_zarr(xr.Dataset({"when": ("n", days)}), store)  # in days, as integers
+    before = dict(store)
+    for how in ({"append_dim": "n"}, {"region": {"n": slice(0, 1)}}):
+        for wrong, why in ((hour, "cannot be said exactly"), ([5], "Mismatched dtypes")):
+            with pytest.raises(ValueError, match=why):
+                to_zarr(xr.Dataset({"when": ("n", wrong)}), store, **how)
+            assert store == before
+    to_zarr(xr.Dataset({"when": ("n", days)}), store, append_dim="n")
+    assert xr.open_dataset(store, engine=OURS).when.values.tolist() == [*days.tolist()] * 2
+
+
+def test_the_same_units_may_be_said_in_other_words() -> None:
+    store: dict[str, Any] = {}
+    days, words = DAY + np.array([0, 24], "m8[h]"), {"units": "hours since 1800-1-1 00:00:0.0", "dtype": "f8"}
+    to_zarr(xr.Dataset({"when": ("n", days, {}, words)}), store)
+    to_zarr(xr.Dataset({"when": ("n", days + np.timedelta64(30, "m"))}), store, append_dim="n")
+    assert np.array_equal(xr.open_dataset(store, engine=OURS).when.values[2:], days + np.timedelta64(30, "m"))
+
+
+def test_a_slash_in_a_name_would_lose_the_variable() -> None:
+    store: dict[str, Any] = {}
+    with pytest.raises(ValueError, match="slash"):
+        to_zarr(xr.Dataset({"a/b": ("n", [1])}), store)
+    assert store == {}
+
+
 def test_readers_see_an_append_when_it_is_complete(monkeypatch: pytest.MonkeyPatch) -> None:
     store = MemoryStore()
     to_zarr(weather(), store)

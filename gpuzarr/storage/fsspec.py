@@ -158,7 +158,7 @@ class FsspecStore(RemoteStore):
 
     def _find(self, prefix: str) -> builtins.list[tuple[str, dict[str, Any]]]:
         prefix, base = self._base(prefix)
-        found = self._listing("find", base) or {}
+        found = dict(self._walked(base)) if _walks(self._fs) else self._listing("find", base) or {}
         start = f"{base}/" if base else ""
         keys = []
         for name, info in found.items():
@@ -167,6 +167,18 @@ class FsspecStore(RemoteStore):
             if name.startswith(start) and info.get("type") != "directory" and is_key(below):
                 keys.append((f"{prefix}/{below}" if prefix else below, info))
         return keys
+
+    def _walked(self, base: str) -> Iterator[tuple[str, dict[str, Any]]]:
+        """Names and facts of all objects below `base`, directory by directory."""
+        todo, seen = [base], {base.rstrip("/")}
+        while todo:
+            for info in self._listing("ls", todo.pop()) or ():
+                name = info["name"].rstrip("/")
+                if info.get("type") != "directory":
+                    yield info["name"], info
+                elif name not in seen and is_key(name.rpartition("/")[2]):
+                    seen.add(name)
+                    todo.append(name)
 
     def _base(self, prefix: str) -> tuple[str, str]:
         """The prefix, checked, and its whole name."""
@@ -234,6 +246,19 @@ def _blocking(fs: Any) -> Any:
     if getattr(fs, "asynchronous", False):
         return type(fs)(*fs.storage_args, **{**fs.storage_options, "asynchronous": False})
     return fs
+
+
+def _walks(fs: Any) -> bool:
+    """Whether `find` of this filesystem is fsspec's own walk, which leaves out directories that it fails to list."""
+    from fsspec.asyn import AsyncFileSystem
+    from fsspec.implementations.dirfs import DirFileSystem
+    from fsspec.spec import AbstractFileSystem
+
+    while isinstance(fs, DirFileSystem) or hasattr(fs, "sync_fs"):  # what wraps another, and asks that one
+        fs = getattr(fs, "sync_fs", None) or fs.fs
+    if isinstance(fs, AsyncFileSystem):
+        return type(fs)._find is AsyncFileSystem._find
+    return type(fs).find is AbstractFileSystem.find
 
 
 def _wide(fs: Any, connections: int) -> Any:

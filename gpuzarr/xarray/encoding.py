@@ -13,7 +13,7 @@ import numpy as np
 from xarray import Variable
 from xarray.backends.common import ensure_dtype_not_object
 from xarray.coding.strings import EncodedStringCoder, check_vlen_dtype, ensure_fixed_length_bytes
-from xarray.conventions import encode_cf_variable
+from xarray.conventions import decode_cf_variable, encode_cf_variable
 
 from gpuzarr.codecs.contract import Codec
 from gpuzarr.devices.borrowing import home, on_host
@@ -22,6 +22,7 @@ from gpuzarr.xarray.chunking import chunk_shape
 ARGUMENTS = ("chunks", "shards", "compressors", "filters", "serializer", "chunk_key_encoding", "write_empty_chunks")
 """What an encoding may hold for the creation of an array; `fill_value` too in format 3."""
 NO_ARGUMENTS = {"source", "original_shape", "preferred_chunks", "cache_metadata"}
+TIME_UNITS = ("units", "calendar")
 COMPUTED = ("scale_factor", "add_offset", "_FillValue", "missing_value", "_Unsigned", "dtype")
 """What in an encoding makes the CF conventions compute with the values."""
 
@@ -49,6 +50,27 @@ def _computes(variable: Variable) -> bool:
         return True
     fills = [given.pop(key, np.nan) for key in ("_FillValue", "missing_value")]
     return bool(given) or not all(np.isscalar(fill) and fill != fill for fill in fills)
+
+
+def check_units(name: Any, coded: Variable, stored: Variable) -> None:
+    """ValueError where times were coded in other units than those that are stored (which have no such fine steps):
+    what is read again is decoded by the stored ones. `stored` is the variable that is there, decoded."""
+    if stored.dtype.kind not in "mM" and "calendar" not in stored.encoding:
+        return
+    told = [{key: of[key] for key in TIME_UNITS if key in of} for of in (coded.attrs, stored.encoding)]
+    if told[0] == told[1] or np.array_equal(*(_first_two(units, stored.dtype.kind) for units in told)):
+        return
+    raise ValueError(
+        f"variable {name!r} is stored in {told[1].get('units')!r}, in which these values cannot be said exactly:"
+        f" expected values in whole units, got such as need {told[0].get('units')!r}. Round them, or write the variable"
+        " anew with `units` in its encoding that are fine enough"
+    )
+
+
+def _first_two(units: dict[str, Any], kind: str) -> Any:
+    """What 0 and 1 stand for in these units, which may be written in many ways."""
+    attributes = units | ({"dtype": "timedelta64[ns]"} if kind == "m" else {})
+    return decode_cf_variable("units", Variable("n", np.arange(2), attributes)).values
 
 
 def stored_dtype(dtype: np.dtype[Any]) -> Any:

@@ -24,7 +24,7 @@ from gpuzarr.grid import normalize_chunks
 from gpuzarr.group import Group
 from gpuzarr.missing import fill_to_json
 from gpuzarr.xarray.chunking import check_pieces
-from gpuzarr.xarray.encoding import creation_arguments, encoded, stored_dtype
+from gpuzarr.xarray.encoding import check_units, creation_arguments, encoded, stored_dtype
 from gpuzarr.xarray.reading import DIMENSIONS
 
 
@@ -112,6 +112,7 @@ def existing_step(name: str, variable: Variable, stored: Variable, array: Array,
     variable = _onto_axes(name, variable, stored, writing)
     variable.encoding = dict(stored.encoding)
     variable = encoded(variable, name)
+    check_units(name, variable, stored)
     if writing.write_empty is not None:
         array = array.with_config({"write_empty_chunks": writing.write_empty})
     region, shape = [], []
@@ -180,6 +181,8 @@ def _check_dtype(name: str, variable: Variable, stored: Variable) -> None:
         fits = old.kind in (new.kind, "O")
     elif new.kind in "SU":
         fits = new == old or old.kind in ("OT" if new.kind == "U" else "O")
+    elif new.kind in "biufc":
+        fits = old.kind not in "mMOSUT"
     else:
         fits = new.kind != "V" or new == old
     if not fits:
@@ -215,3 +218,5 @@ def refuse_names(names: Iterable[Hashable]) -> None:
             raise TypeError(f"the name of a variable must be either a string or None, got {name!r}")
         if name == "":
             raise ValueError("the name of a variable, a string must be length 1 or longer, got ''")
+        if name is not None and "/" in name:
+            raise ValueError(f"the name of a variable has no slash, which would put it into another group: {name!r}")
