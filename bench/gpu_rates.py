@@ -27,13 +27,14 @@ from gpu_clock import seconds_on
 
 from gpuzarr.devices import columns, launches
 from gpuzarr.devices.launches import Area, Rows
-from gpuzarr.devices.scatter import Parts, scatter
+from gpuzarr.devices.scatter import BITSHUFFLE, SHUFFLE, Layout, Parts, scatter
 
 Work = Callable[[], object]
 
 CHUNK = 256 * KIB
 STREAMS = (4 * KIB, 16 * KIB, 64 * KIB, 256 * KIB, MIB)
 ENCODERS = {name: getattr(gpu_streams, name) for name in ("zstd", "lz4", "deflate", "gzip", "snappy")}
+FILTERS = (("shuffle 2", 2, SHUFFLE), ("shuffle 4", 4, SHUFFLE), ("shuffle 8", 8, SHUFFLE), ("bits 4", 4, BITSHUFFLE))
 CHECKSUMS = ("crc32c", "crc32", "adler32", "xxh64")
 
 
@@ -59,11 +60,12 @@ def kernels(device: Any, lane: Any, nbytes: int) -> Iterator[tuple[str, int, Wor
     at, one = np.arange(rows) * stride, np.ones(rows, np.int64)
     table = columns.send(lane, at, at, one * CHUNK)
     yield "copy_rows", 2 * nbytes, partial(launches.copy, device, lane, table, CHUNK, *areas)
-    for name, typesize, kind in (("shuffle 2", 2, 1), ("shuffle 4", 4, 1), ("shuffle 8", 8, 1), ("bitshuffle 4", 4, 2)):
-        sent = columns.send(lane, at, at, one * CHUNK, one * typesize, one * kind)
-        yield f"unfilter {name}", 2 * nbytes, partial(launches.unfilter, device, lane, sent, CHUNK, *areas)
     for name, parts in (("rows", _strips(rows)), ("squares", _squares(rows))):
         yield f"scatter_parts {name}", 2 * nbytes, partial(scatter, device, lane, parts, 4, *areas)
+        for what, typesize, kind in FILTERS:
+            layout = Layout(at, CHUNK, one * CHUNK, one * typesize, one * kind, one)
+            placed = partial(scatter, device, lane, parts, 4, *areas, layout)
+            yield f"scatter_filtered {name}, {what}", 2 * nbytes, placed
     yield "byteswap", 2 * nbytes, partial(launches.byteswap, device, lane, 4, areas[0], there.address)
     f4, f8, i4 = (np.dtype(name) for name in ("f4", "f8", "i4"))
     convert = partial(launches.convert, device, lane, rows, CHUNK // 8, f4, f8, half, there, 0)
@@ -111,7 +113,7 @@ def measure(device: Any, nbytes: int) -> dict[str, Any]:
                 rate = moved / seconds_on(device, lane, work)
                 share = f"  {rate / found['copy']['within']:.2f} of the copy" if title == "kernels" else ""
                 found[title][name] = rate
-                print(f"{title:<8} {name:<24} {rate / 1e9:9.2f} GB/s{share}", flush=True)
+                print(f"{title:<8} {name:<34} {rate / 1e9:9.2f} GB/s{share}", flush=True)
 
     device.run(task, 1)
     return found

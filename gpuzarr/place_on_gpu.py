@@ -1,4 +1,5 @@
-"""Chunk to destination, on a GPU: the wave is decoded by its engine and placed by one launch.
+"""Chunk to destination, on a GPU: the wave is decoded by its engine and placed by one launch, which also undoes a
+shuffle or another byte order that the engine has left to it.
 
 The tables that the kernel takes are the plan's columns: where each part starts in its chunk and in the destination,
 and how long it is along each axis. Parts of absent chunks are filled by one more launch.
@@ -14,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from gpuzarr.codecs.chain import CodecChain
-from gpuzarr.codecs.engines.gpu import engine_for
+from gpuzarr.codecs.engines.gpu import Decoded, engine_for
 from gpuzarr.codecs.engines.gpu_wave import Room, one_room
 from gpuzarr.codecs.engines.memory import octets
 from gpuzarr.devices import scatter
@@ -90,19 +91,28 @@ def _deliver(
         return
     engine = engine_for(chain, device, bool(config.get("codecs.trusted")))
     if isinstance(encoded, Landed):
-        area, offsets = encoded.area, np.array([encoded.sources[i] for i in there.tolist()], np.int64)
+        offsets = np.array([encoded.sources[i] for i in there.tolist()], np.int64)
+        decoded = Decoded(encoded.area, offsets, None)
     else:
-        area, offsets = engine.decode(_room(encoded, there, device), lambda i: name(int(there[i])), lane, by_host)
-    source, steps = Area(device.address(area), area.nbytes), _steps(chain, engine.order)
-    if dest.dtype != chain.dtype:  # a destination of the user's: cast on the device
-        wide, narrow = dest.dtype.itemsize, chain.dtype.itemsize
-        cast = area[: (int(offsets.max()) + (chain.nbytes or 0)) // narrow * narrow]
-        cast = cast.view(chain.dtype).astype(dest.dtype)
-        lane.hold(cast)
-        offsets, steps = offsets // narrow * wide, [s // narrow * wide for s in steps]
-        source = Area(device.address(cast), cast.nbytes)
-    parts = _parts(wave, there, offsets, steps, dest.strides, -low)
-    scatter.scatter(device, lane, parts, dest.dtype.itemsize, source, target)
+        decoded = engine.decode(_room(encoded, there, device), lambda i: name(int(there[i])), lane, by_host)
+    if dest.dtype != chain.dtype:  # a destination of the user's
+        decoded = _cast(decoded, chain, dest.dtype, lane)
+    source, steps = Area(device.address(decoded.area), decoded.area.nbytes), _steps(chain, engine.order, dest.dtype)
+    parts = _parts(wave, there, decoded.offsets, steps, dest.strides, -low)
+    scatter.scatter(device, lane, parts, dest.dtype.itemsize, source, target, decoded.layout)
+
+
+def _cast(decoded: Decoded, chain: CodecChain, dtype: np.dtype[Any], lane: GpuLane) -> Decoded:
+    """The chunks as numbers of another type."""
+    area, offsets, layout = decoded
+    if layout is not None:  # which is about bytes, so they are put in order first
+        area = lane.area("in order", decoded.area.nbytes)
+        areas = (Area(lane.device.address(a), a.nbytes) for a in (decoded.area, area))
+        scatter.put_in_order(lane.device, lane, layout, *areas)
+    wide, narrow = dtype.itemsize, chain.dtype.itemsize
+    cast = area[: (int(offsets.max()) + (chain.nbytes or 0)) // narrow * narrow].view(chain.dtype).astype(dtype)
+    lane.hold(cast)
+    return Decoded(cast, offsets // narrow * wide, None)
 
 
 def _presence(encoded: Encoded) -> tuple[Array, Array]:
@@ -133,11 +143,11 @@ def move(chunk: Any, in_chunk: tuple[Any, ...], in_dest: tuple[Any, ...], dest: 
     scatter.scatter(device, lane, parts, dest.dtype.itemsize, here, Area(device.address(dest) + low, high - low))
 
 
-def _steps(chain: CodecChain, order: Sequence[int]) -> list[int]:
+def _steps(chain: CodecChain, order: Sequence[int], dtype: np.dtype[Any]) -> list[int]:
     """Bytes from one element of a chunk to the next along each axis of the array, stored in `order` of axes."""
     stored = [chain.spec.shape[axis] for axis in order]
     found = [0] * len(order)
-    for axis, step in zip(order, [*accumulate((chain.dtype.itemsize, *stored[:0:-1]), mul)][::-1], strict=False):
+    for axis, step in zip(order, [*accumulate((dtype.itemsize, *stored[:0:-1]), mul)][::-1], strict=False):
         found[axis] = step
     return found
 

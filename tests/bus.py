@@ -45,11 +45,11 @@ def moved(kernel: str, items: int, args: tuple[Any, ...]) -> int:
     told = dict(zip([p.name for p in kernels.signature(kernel)], map(int, args), strict=True))
     rows = told.get("rows", 0)
     there, here = (told.get(name, 0) & 15 for name in ("source_type", "dest_type"))  # bytes of a number
-    if kernel in ("copy_rows", "unfilter"):
+    if kernel == "copy_rows":
         return 2 * int(columns_at(told["table"], 3, rows)[2].sum())
     if kernel in ("crc32c_rows", "crc32_rows", "adler32_rows", "xxh64_rows"):
         return int(columns_at(told["table"], 2, rows)[1].sum())
-    if kernel == "scatter_parts":
+    if kernel in ("scatter_parts", "scatter_filtered"):
         counts = columns_at(told["table"], 2 + told["axes"], rows)[2:]
         return 2 * told["unit"] * int(counts.prod(axis=0).sum())
     if kernel == "list_streams":

@@ -107,19 +107,6 @@ def copy_case(rng: Rng, bad: bool) -> Case:
     return Case("copy_rows", rows * span, args)
 
 
-def unfilter_case(rng: Rng, bad: bool) -> Case:
-    rows = int(rng.integers(1, 9))
-    sizes, source, dest, area, given = blocks_of(rng, rows, 900)
-    typesize = rng.choice([1, 2, 3, 4, 7, 8, 12, 16, 17, 24, 255], rows)
-    kind = rng.integers(0, 3, rows)
-    table = np.array([source, dest, sizes, typesize, kind], np.uint64)
-    if bad:
-        spoil(rng, table, (area, given))
-        table[int(rng.integers(3, 5)), 0] = rng.choice([0, 3]) or 0
-    span = int(rng.integers(1, 40))
-    return Case("unfilter", rows * span, (span, pack(*table), rows, octets(rng, area), area, octets(rng, given), given))
-
-
 def streams_case(rng: Rng, bad: bool) -> Case:
     rows, area, given = int(rng.integers(1, 9)), int(rng.integers(1, 500)), int(rng.integers(1, 500))
     sizes, capacities = rng.integers(0, area + 1, rows), rng.integers(0, given + 1, rows)
@@ -131,7 +118,26 @@ def streams_case(rng: Rng, bad: bool) -> Case:
     return Case("list_streams", rows, args)
 
 
-def parts_case(rng: Rng, bad: bool) -> Case:
+class Geometry(NamedTuple):
+    """Parts of chunks of `area` bytes (whose start is 0 for every row), in a destination of `given` bytes."""
+
+    table: Array
+    unit: int
+    steps: Array
+    listed: bool
+    lists: Array
+    area: int
+    given: int
+
+    def case(self, rng: Rng, kernel: str, *told: int | Array, size: int) -> Case:
+        """With what else the kernel takes before its source, which has `size` bytes."""
+        rows, span, lists = self.table.shape[1], int(rng.integers(1, 40)), pack(*self.lists)
+        parts = (span, pack(*self.table), rows, self.steps.shape[1], self.unit, self.steps)
+        rest = (octets(rng, size), size, octets(rng, self.given), self.given)
+        return Case(kernel, rows * span, (*parts, int(self.listed), lists, self.lists.shape[1], *told, *rest))
+
+
+def parts_of(rng: Rng, bad: bool) -> Geometry:
     axes, rows, unit = int(rng.integers(0, 4)), int(rng.integers(1, 6)), int(rng.choice([1, 2, 4, 8, 16]))
     shape = rng.integers(1, 6, axes)  # of each row's own place in the destination
     strides = np.array([int(np.prod(shape[a + 1 :], dtype=np.int64)) * unit for a in range(axes)], np.int64)
@@ -162,9 +168,37 @@ def parts_case(rng: Rng, bad: bool) -> Case:
         table[column, 0] = rng.choice([-1 - unit, area + given + unit, 1 << 62, -(1 << 62), 1 << 40])
         if column >= 2 + axes:
             table[column, 0] = lists.shape[1]
-    span = int(rng.integers(1, 40))
-    sizes = (span, pack(*table), rows, axes, unit, steps, int(listed), pack(*lists), lists.shape[1])
-    return Case("scatter_parts", rows * span, (*sizes, octets(rng, area), area, octets(rng, given), given))
+    return Geometry(table, unit, steps, listed, lists, area, given)
+
+
+def stretches_of(rng: Rng) -> Geometry:
+    """Parts that are whole chunks, one after another."""
+    unit, rows, count = int(rng.choice([1, 2, 4, 8, 16])), int(rng.integers(1, 5)), int(rng.integers(1, 70))
+    table = np.array([np.zeros(rows), np.arange(rows) * count * unit, np.full(rows, count)]).astype(np.int64)
+    steps, lists = np.full((2, 1), unit, np.int64), np.zeros((2, 0), np.int64)
+    return Geometry(table, unit, steps, False, lists, count * unit, rows * count * unit)
+
+
+def parts_case(rng: Rng, bad: bool) -> Case:
+    parts = parts_of(rng, bad)
+    return parts.case(rng, "scatter_parts", size=parts.area)
+
+
+def filtered_case(rng: Rng, bad: bool) -> Case:
+    amiss = bad and rng.random() < 0.5  # it is a part that asks for what lies outside
+    parts = parts_of(rng, amiss) if amiss or rng.random() < 0.5 else stretches_of(rng)
+    rows, chunk = parts.table.shape[1], -(-parts.area // 8) * 8
+    start = np.arange(rows) * (chunk + int(rng.choice([0, 16 - chunk % 16, 5])))
+    block = rng.choice([chunk, max(1, chunk // 2), 64, 128, 48, 100, 1, 7], rows)
+    typesize = rng.choice([1, 2, 4, 8, 16, 3, 12, 255, int(rng.choice([2, 4, 8]))], rows)
+    layouts = np.array([start, block, typesize, rng.integers(0, 3, rows), rng.choice([1, 1, 2, 4, 8], rows)], np.uint64)
+    size = int(start[-1]) + chunk + int(rng.integers(0, 9))
+    parts.table[0] += start
+    if bad and not amiss:
+        column = int(rng.integers(0, 5))
+        wrong = [size - chunk + 1, 1 << 63, (1 << 64) - 8], [0], [0], [3, 1 << 40], [0, 3, 16, 1 << 32]
+        layouts[column, int(rng.integers(rows))] = rng.choice(np.array(wrong[column], np.uint64))
+    return parts.case(rng, "scatter_filtered", pack(*layouts), chunk, size=size)
 
 
 def points_case(rng: Rng, bad: bool) -> Case:
@@ -340,7 +374,7 @@ def checksum_cases(rng: Rng, bad: bool) -> Iterator[Case]:
 def cases(seed: int) -> Iterator[Case]:
     """One of each kind, good ones for even seeds."""
     rng, bad = np.random.default_rng(seed), bool(seed % 2)
-    moving = (copy_case, unfilter_case, streams_case, parts_case, points_case)
+    moving = (copy_case, streams_case, parts_case, points_case, *[filtered_case] * 4)
     for make in (*moving, byteswap_case, floats_case, unpack_case):
         yield make(rng, bad)
     for _ in range(5):  # there are many pairs of types

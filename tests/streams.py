@@ -15,6 +15,8 @@ from gpuzarr.codecs.engines.nvcomp import list_bytes, results, unpack_results
 from gpuzarr.codecs.engines.nvcomp_emulated import EmulatedNvcomp
 from gpuzarr.codecs.engines.streams import BloscWave, Streams
 from gpuzarr.devices.gpu import GpuDevice
+from gpuzarr.devices.launches import Area
+from gpuzarr.devices.scatter import put_in_order
 
 Wave = tuple[np.ndarray, np.ndarray, np.ndarray]  # encoded bytes, starts, sizes
 
@@ -63,20 +65,20 @@ def decode_blosc(
     encoded: np.ndarray, split: BloscWave, rows: int, nbytes: int
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """What the containers hold, by the tables alone: (rows, nbytes) bytes, and which rows came out whole; then the
-    staging area, with the bytes before the filter is undone."""
-    staging, out = np.full((rows, nbytes), 0x5A, np.uint8), np.full((rows, nbytes), 0x5A, np.uint8)
+    bytes before the filter is undone."""
+    area = np.full((rows, nbytes), 0x5A, np.uint8)
     whole = ~split.unfit
     for streams in split.streams:
-        good = decode(encoded, streams, staging, nbytes)
+        good = decode(encoded, streams, area, nbytes)
         whole[streams.row[~good]] = False
-    for pieces, area in ((split.stored, staging), (split.plain, out)):
+    for pieces in (split.stored, split.plain):
         for source, size, row, offset in zip(pieces.source, pieces.size, pieces.row, pieces.offset, strict=True):
             area[row, offset : offset + size] = encoded[source : source + size]
-    blocks = split.blocks
-    columns = (blocks.row, blocks.offset, blocks.size, blocks.typesize, blocks.filter)
-    for row, offset, size, typesize, kind in zip(*(column.tolist() for column in columns), strict=True):
-        out[row, offset : offset + size] = unfilter(staging[row, offset : offset + size], typesize, kind)
-    return out, whole, staging
+    out = area.copy()
+    for row, (size, typesize, kind) in enumerate(zip(*(column.tolist() for column in split.filters), strict=True)):
+        for at in range(0, nbytes, size):
+            out[row, at : at + size] = unfilter(area[row, at : at + size], typesize, kind)
+    return out, whole, area
 
 
 def by_gpu(engine: GpuEngine, device: GpuDevice, blobs: list[bytes]) -> list[bytes]:
@@ -85,7 +87,11 @@ def by_gpu(engine: GpuEngine, device: GpuDevice, blobs: list[bytes]) -> list[byt
 
     def task(_: int, lane: Any) -> None:
         room = one_room(blobs, np.array([len(b) for b in blobs]), None, 0, device)
-        area, offsets = engine.decode(room, str, lane)
+        area, offsets, layout = engine.decode(room, str, lane)
+        if layout is not None:
+            source, area = area, device.allocate(area.nbytes)
+            areas = (Area(device.address(a), a.nbytes) for a in (source, area))
+            put_in_order(device, lane, layout, *areas)
         device.wait(lane)
         host, nbytes = device.download(area), engine.chain.nbytes
         assert nbytes is not None
@@ -102,7 +108,7 @@ def unfilter(block: np.ndarray, typesize: int, kind: int) -> np.ndarray:
     head = block[: count * typesize]
     if kind == 1:
         out[: count * typesize] = head.reshape(typesize, count).T.reshape(-1)
-    elif kind == 2:
+    elif kind == 2 and count and count % 8 == 0:
         bits = np.unpackbits(head.reshape(typesize * 8, count // 8), axis=1, bitorder="little")
         out[: count * typesize] = np.packbits(np.ascontiguousarray(bits.T), axis=1, bitorder="little").reshape(-1)
     return out

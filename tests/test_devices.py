@@ -27,7 +27,7 @@ from gpuzarr.devices.gpu import GpuDevice, GpuLane
 from gpuzarr.devices.launches import Area, Rows
 from gpuzarr.devices.numpy_checksums import xxh64
 from gpuzarr.devices.numpy_kernels import unfiltered
-from gpuzarr.devices.scatter import Parts, bounds, fill, scatter, scatter_points
+from gpuzarr.devices.scatter import Layout, Parts, bounds, fill, put_in_order, scatter, scatter_points
 from gpuzarr.errors import ForkError, GpuContextLostError, GpuError, GpuMemoryError
 from gpuzarr.options import config
 from tests import fake_cupy
@@ -475,24 +475,63 @@ def test_copies(gpu: GpuDevice) -> None:
     assert (once(gpu, work) == wanted).all()
 
 
-def test_unfiltering(gpu: GpuDevice) -> None:
+def test_chunks_are_put_in_order(gpu: GpuDevice) -> None:
     rng = np.random.default_rng(3)
-    data = rng.integers(0, 256, 10_000, dtype=np.uint8)
-    sizes, typesizes, filters = np.array([4096, 4000, 801, 99]), np.array([4, 8, 1, 24]), np.array([1, 2, 2, 1])
-    starts = np.array([0, 4096, 8192, 9216])
-    shuffled = numcodecs.Shuffle(4).encode(np.arange(1024, dtype="i4"))
-    data[:4096] = np.frombuffer(shuffled, np.uint8)
+    for nbytes in (4096, 4000, 808, 96, 8):
+        rows = 12
+        data = rng.integers(0, 256, rows * 4096, dtype=np.uint8)
+        block = rng.choice([nbytes, 1, 64, 100, 256, 333], rows)  # with leftovers, of elements and of chunks
+        typesize, filter = rng.choice([1, 2, 3, 4, 8, 16, 24], rows), rng.integers(0, 3, rows)
+        layout = Layout(np.arange(rows) * 4096, nbytes, block, typesize, filter, rng.choice([1, 2, 4, 8], rows))
+
+        def work(lane: GpuLane, data: Array = data, layout: Layout = layout) -> Array:
+            source, dest = put(gpu, data, lane), put(gpu, data * 0, lane, "dest")
+            put_in_order(gpu, lane, layout, source, dest)
+            return got(gpu, dest, lane)
+
+        result = once(gpu, work).reshape(rows, 4096)
+        assert not result[:, nbytes:].any()
+        for row, chunk in enumerate(data.reshape(rows, 4096)[:, :nbytes]):
+            cut = [chunk[at : at + block[row]] for at in range(0, nbytes, block[row])]
+            ordered = np.concatenate([unfiltered(piece, typesize[row], filter[row]) for piece in cut])
+            want = ordered.view(f"u{layout.width[row]}").byteswap().view(np.uint8)
+            assert (result[row, :nbytes] == want).all(), (nbytes, row)
+
+
+def test_numcodecs_shuffle_is_undone_on_the_way(gpu: GpuDevice) -> None:
+    numbers = np.arange(1024, dtype="i4")
+    data = np.frombuffer(numcodecs.Shuffle(4).encode(numbers), np.uint8)
+    one = np.ones(1, np.int64)
+    layout = Layout(0 * one, 4096, 4096 * one, 4 * one, one, one)
+    parts = Parts(40 * one, 0 * one, np.full((1, 1), 300), 12 * one, 4 * one)  # numbers 10, 13, ...
 
     def work(lane: GpuLane) -> Array:
-        source, dest = put(gpu, data, lane), put(gpu, data * 0, lane, "dest")
-        table = columns.send(lane, starts, starts, sizes, typesizes, filters)
-        launches.unfilter(gpu, lane, table, 4096, source, dest)
+        source, dest = put(gpu, data, lane), put(gpu, np.zeros(1200, np.uint8), lane, "dest")
+        scatter(gpu, lane, parts, 4, source, dest, layout)
         return got(gpu, dest, lane)
 
-    result = once(gpu, work)
-    assert (result[:4096].view("i4") == np.arange(1024)).all()
-    for start, size, typesize, kind in zip(starts, sizes, typesizes, filters, strict=True):
-        assert (result[start : start + size] == unfiltered(data[start : start + size], typesize, kind)).all()
+    assert (once(gpu, work).view("i4") == numbers[10 : 10 + 900 : 3]).all()
+
+
+def test_a_layout_that_reaches_outside_is_refused(gpu: GpuDevice) -> None:
+    one = np.ones(1, np.int64)
+    sound = Layout(0 * one, 64, 64 * one, 4 * one, one, one)
+    for wrong in (
+        sound._replace(start=one),
+        sound._replace(nbytes=65),
+        sound._replace(block=0 * one),
+        sound._replace(typesize=0 * one),
+        sound._replace(filter=3 * one),
+        sound._replace(width=3 * one),
+    ):
+
+        def work(lane: GpuLane, layout: Layout = wrong) -> Array:
+            source, dest = put(gpu, np.zeros(64, np.uint8), lane), put(gpu, np.zeros(64, np.uint8), lane, "dest")
+            scatter(gpu, lane, Parts(0 * one, 0 * one, 64 * one[None], one, one), 1, source, dest, layout)
+            return got(gpu, dest, lane)
+
+        with pytest.raises(GpuError, match="refused 1 items"):
+            once(gpu, work)
 
 
 @pytest.mark.parametrize("width", [2, 4, 8])

@@ -13,7 +13,7 @@ import pytest
 
 import gpuzarr
 from gpuzarr import stored
-from gpuzarr.codecs import BloscCodec, Crc32cCodec, GzipCodec, TransposeCodec, ZstdCodec
+from gpuzarr.codecs import BloscCodec, BytesCodec, Crc32cCodec, GzipCodec, TransposeCodec, ZstdCodec
 from gpuzarr.codecs import numcodecs as nc
 from gpuzarr.codecs.engines import gpu_wave
 from gpuzarr.codecs.engines.nvcomp_emulated import EmulatedNvcomp
@@ -115,6 +115,39 @@ def gpu(request: pytest.FixtureRequest) -> str:
 @pytest.mark.parametrize("codec", COMPRESSORS)
 def test_codecs(gpu: str, codec: str, shards: tuple[int, ...] | None) -> None:
     check(make(compressors=COMPRESSORS[codec], shards=shards), gpu, seed=len(codec))
+
+
+@pytest.mark.parametrize("blocksize", [0, 100, 256, 300])
+@pytest.mark.parametrize("shuffle", ["shuffle", "bitshuffle"])
+def test_blosc_blocks_and_elements_of_any_size(gpu: str, shuffle: str, blocksize: int) -> None:
+    """Also such as are not the array's: chunks of 616 bytes have leftovers of both."""
+    noise = np.random.default_rng(1).random((8, SHAPE[1]))  # stored as it is, beside chunks that are not
+    for typesize in (1, 2, 3, 4, 7, 8, 12, 16, 17, 255):
+        codec = BloscCodec(cname="zstd", shuffle=shuffle, typesize=typesize, blocksize=blocksize)
+        a = make(dtype="f8", chunks=(7, 11), compressors=codec, serializer=BytesCodec(endian="big"))
+        a[:8] = noise
+        check(a, gpu, seed=typesize + blocksize)
+
+
+def test_what_placing_cannot_undo_is_undone_before(gpu: str) -> None:
+    """A shuffle or a byte order that is not what comes last, two shuffles, and a destination of another type."""
+    blosc, shuffle = BloscCodec(cname="lz4", shuffle="shuffle"), nc.Shuffle(elementsize=4)
+    big = BytesCodec(endian="big")
+    for seed, chain in enumerate(
+        (
+            {"dtype": "i4", "filters": nc.Delta(dtype="i4"), "compressors": blosc},
+            {"dtype": "i4", "filters": nc.Delta(dtype="i4"), "serializer": big, "compressors": [shuffle, ZstdCodec()]},
+            {"serializer": big, "compressors": [shuffle, blosc]},
+            {"serializer": big, "compressors": [shuffle, shuffle, ZstdCodec()]},
+            {"serializer": big, "compressors": None},
+        )
+    ):
+        a = make(**chain)
+        check(a, gpu, seed)
+        there = a.to_device(gpu)
+        out = there.device.upload(np.zeros(SHAPE, "f8"))
+        there.get_basic_selection((slice(None), slice(None)), out=out)
+        np.testing.assert_array_equal(there.device.download(out), a[...])
 
 
 @pytest.mark.parametrize("dtype", ["?", "i1", "u2", "i4", "u8", "f2", "f4", "f8", "c8", "c16"])
@@ -306,8 +339,8 @@ def test_absent_chunks_can_be_an_error(gpu: str) -> None:
 def test_streams_that_the_gpu_cannot_decode_are_decoded_by_the_host() -> None:
     for faults in ({"bad_status_rows": {0, 3}}, {"wrong_size_rows": {1}}):
         device = EmulatedDevice(**faults)  # type: ignore[arg-type]
-        for codec in ("zstd", "blosc-lz4-shuffle", "gzip"):
-            check(make(compressors=COMPRESSORS[codec]), device, seed=10)
+        for codec in ("zstd", "blosc-lz4-shuffle", "gzip", "shuffle-zstd"):
+            check(make(compressors=COMPRESSORS[codec], serializer=BytesCodec(endian="big")), device, seed=10)
 
 
 @pytest.mark.parametrize("shards", [None, (32, 48)], ids=["plain", "sharded"])

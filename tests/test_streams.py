@@ -180,7 +180,7 @@ def test_blosc_containers_decode_to_the_chunks(long_form):
     cases = _containers()
     assert len(cases) >= 15_000
     cases = cases if long_form else cases[::41]
-    blocks = stored = plain = filtered = 0
+    stored = plain = filtered = 0
     for nbytes, group in itertools.groupby(cases, key=lambda case: case[0]):
         alike = list(group)
         for some in (alike[i : i + 100] for i in range(0, len(alike), 100)):
@@ -199,9 +199,9 @@ def test_blosc_containers_decode_to_the_chunks(long_form):
                 wrong = [case for case, row, chunk in zip(some, out, chunks, strict=True) if row.tobytes() != chunk]
                 assert not wrong
                 assert read_back(blobs, nbytes) == chunks
-            blocks, stored, plain = blocks + len(split.blocks), stored + len(split.stored), plain + len(split.plain)
-            filtered += np.count_nonzero(split.blocks.filter)
-    assert min(blocks, stored, plain, filtered) > len(cases) / 20  # every kind of part came up
+            stored, plain = stored + len(split.stored), plain + len(split.plain)
+            filtered += np.count_nonzero(split.filters.filter)
+    assert min(stored, plain, filtered) > len(cases) / 20  # every kind of part came up
 
 
 HAND = {"lz4": (1, lambda data: lz4(data)[4:]), "snappy": (2, snappy), "zlib": (3, deflate), "zstd": (4, zstd)}
@@ -234,7 +234,7 @@ def test_blosclz_is_left_to_the_cpu_beside_the_others():
     split = st.split_blosc(*wave(blobs), 10_000)
     assert split.unfit.tolist() == [False, True, False]
     assert {row for streams in split.streams for row in streams.row.tolist()} == {0, 2}
-    assert set(split.blocks.row.tolist()) == {0, 2}
+    assert split.filters.filter.tolist() == [1, 0, 1]
 
 
 def test_a_trusted_container_is_taken_apart_alike():
@@ -242,13 +242,13 @@ def test_a_trusted_container_is_taken_apart_alike():
     parts = wave([bytes(blosc.compress(chunk, name, 5, 2, 0, 4)) for name in (b"lz4", b"zstd", b"zlib")])
     checked, trusted = st.split_blosc(*parts, 100_000), st.split_blosc(*parts, 100_000, trusted=True)
     assert [table.source.tolist() for table in checked.streams] == [table.source.tolist() for table in trusted.streams]
-    assert checked.filtered
-    assert trusted.filtered
+    assert [column.tolist() for column in checked.filters] == [column.tolist() for column in trusted.filters]
+    assert checked.filters.filter.tolist() == [2, 2, 2]
 
 
 def test_a_container_without_filter_says_so():
     blob = bytes(blosc.compress(contents("walk", 10_000, 0), b"lz4", 5, 0, 0, 4))
-    assert not st.split_blosc(*wave([blob]), 10_000).filtered
+    assert [column.tolist() for column in st.split_blosc(*wave([blob]), 10_000).filters] == [[10_000], [1], [0]]
 
 
 def test_blocks_that_overlap_or_leave_gaps_are_unfit():
@@ -279,7 +279,7 @@ def test_a_flood_of_tiny_blocks_is_unfit_at_once():
     assert st.split_zstd(*wave([frame]), nbytes)[1].all()
     split = st.split_blosc(*wave([tiny]), 100_000)
     assert split.unfit.all()
-    assert len(split.blocks) == 0
+    assert (len(split.streams), len(split.stored), len(split.plain), split.filters.filter.any()) == (0, 0, 0, False)
     assert time.perf_counter() - begun < 1
 
 

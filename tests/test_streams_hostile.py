@@ -321,14 +321,16 @@ class Judge:
         return out, whole, unfit, told
 
     def covers(self, split: st.BloscWave, nbytes: int) -> None:
-        """Streams, copies and blocks give every byte of a chunk that is fit once."""
-        rows = len(split.unfit)
-        for parts in ([*split.streams, split.stored, split.plain], [split.blocks, split.plain]):
-            bytes_of = np.zeros(rows, np.int64)
-            for table in parts:
-                size = table.capacity if isinstance(table, st.Streams) else table.size
-                np.add.at(bytes_of, table.row, size)
-            assert (bytes_of == np.where(split.unfit, 0, nbytes)).all()
+        """Streams and copies give every byte of a chunk that is fit once, and its filter is one that there is."""
+        bytes_of = np.zeros(len(split.unfit), np.int64)
+        for table in (*split.streams, split.stored, split.plain):
+            size = table.capacity if isinstance(table, st.Streams) else table.size
+            np.add.at(bytes_of, table.row, size)
+        assert (bytes_of == np.where(split.unfit, 0, nbytes)).all()
+        block, typesize, filter = split.filters
+        assert ((block > 0) & (block <= nbytes) & (typesize > 0) & (typesize < 256)).all()
+        assert ((filter >= 0) & (filter <= 2)).all()
+        assert not filter[split.unfit].any()
 
 
 @pytest.mark.parametrize("name", ENCODERS)

@@ -41,18 +41,8 @@ class Rows(NamedTuple):
 def copy(device: GpuDevice, lane: GpuLane, table: Table, largest: int, source: Area, dest: Area) -> None:
     """Copy ranges: columns of source offset, destination offset, size, which is at most `largest`. Any alignment will
     do; destinations on 16 bytes are quickest."""
-    _rows(device, lane, "copy_rows", table, largest, source, dest)
-
-
-def unfilter(device: GpuDevice, lane: GpuLane, table: Table, largest: int, source: Area, dest: Area) -> None:
-    """Undo Blosc's shuffle (filter 1) or bit shuffle (2) of blocks, or copy them (0); with a chunk for a block and
-    filter 1, numcodecs' Shuffle. Columns as of `copy`, and type size and filter; alignment likewise."""
-    _rows(device, lane, "unfilter", table, largest, source, dest)
-
-
-def _rows(device: GpuDevice, lane: GpuLane, kernel: str, table: Table, largest: int, source: Area, dest: Area) -> None:
     span = kernels.span(largest)
-    device.launch(kernel, table.rows * span, (span, *table, *source, *dest), lane)
+    device.launch("copy_rows", table.rows * span, (span, *table, *source, *dest), lane)
 
 
 def list_streams(

@@ -4,6 +4,9 @@ A part is a strided rectangle: offsets of its first element, a length along each
 all parts; an axis may have listed offsets instead (integer indices). Everything is in bytes. Steps may be negative or
 zero. Axes that lie one within the other on both sides are joined, and the widest unit of at most 16 bytes is taken
 that all offsets allow, so that whole rows of chunks move 16 bytes at a time.
+
+Chunks need not lie as they are placed: a `Layout` says what the last filter has left of each, and the same launch puts
+their bytes in order as it loads them. Offsets of parts are always those of chunks in order.
 """
 
 from __future__ import annotations
@@ -18,6 +21,11 @@ from gpuzarr.devices.launches import Area
 
 Array = np.ndarray[Any, Any]
 
+NO_FILTER, SHUFFLE, BITSHUFFLE = 0, 1, 2
+# Units that a thread takes of a part, so that what is looked up for a row (of its table, and of its chunk's layout) is
+# looked up once for some of them; more would leave the card without threads where waves are small.
+UNITS = 4
+
 
 class Parts(NamedTuple):
     """Parts as int64 columns."""
@@ -31,6 +39,31 @@ class Parts(NamedTuple):
     lists: Array | None = None  # (2, n): offsets in the source and in the destination
 
 
+class Layout(NamedTuple):
+    """How chunks lie that are not in order; int64 columns, one row each (and one each of the parts taken from them)."""
+
+    start: Array  # where the chunk begins in the source
+    nbytes: int  # of any chunk, in order or not
+    block: Array  # bytes that are filtered together; the last ones of a chunk may be fewer
+    typesize: Array  # bytes of an element, for the filter
+    filter: Array  # `NO_FILTER`, `SHUFFLE` or `BITSHUFFLE`
+    width: Array  # of the numbers whose bytes are to be turned round when the filter is undone: 1 (for none), 2, 4 or 8
+
+    @property
+    def in_order(self) -> bool:
+        """Whether there is nothing to be done to any of them."""
+        return not self.filter.any() and bool((self.width == 1).all())
+
+    def without(self, rows: Any) -> Layout:
+        """The same where these rows (a mask) are in order."""
+        return self._replace(
+            block=np.where(rows, self.nbytes, self.block),
+            typesize=np.where(rows, 1, self.typesize),
+            filter=np.where(rows, NO_FILTER, self.filter),
+            width=np.where(rows, 1, self.width),
+        )
+
+
 def bounds(shape: tuple[int, ...], strides: tuple[int, ...], itemsize: int) -> tuple[int, int]:
     """First byte and past the last byte of a strided array, counted from its first element."""
     if 0 in shape:
@@ -39,8 +72,17 @@ def bounds(shape: tuple[int, ...], strides: tuple[int, ...], itemsize: int) -> t
     return sum(r for r in reach if r < 0), sum(r for r in reach if r > 0) + itemsize
 
 
-def scatter(device: GpuDevice, lane: GpuLane, parts: Parts, itemsize: int, source: Area, dest: Area) -> None:
-    """Copy the parts, whose elements have `itemsize` bytes."""
+def scatter(
+    device: GpuDevice,
+    lane: GpuLane,
+    parts: Parts,
+    itemsize: int,
+    source: Area,
+    dest: Area,
+    layout: Layout | None = None,
+) -> None:
+    """Copy the parts, whose elements have `itemsize` bytes, out of chunks with a layout, or out of any that lie in
+    order."""
     rows = parts.source.size
     if rows == 0 or not parts.counts.all(axis=0).any():
         return
@@ -49,7 +91,14 @@ def scatter(device: GpuDevice, lane: GpuLane, parts: Parts, itemsize: int, sourc
     counts = np.vstack([parts.counts[:-1], parts.counts[-1:] // unit])
     steps = np.array([parts.source_steps, parts.dest_steps], np.int64)
     steps[:, -1] = unit
-    _launch(device, lane, parts._replace(counts=counts), steps, unit, source, dest)
+    _launch(device, lane, parts._replace(counts=counts), steps, unit, source, dest, layout)
+
+
+def put_in_order(device: GpuDevice, lane: GpuLane, layout: Layout, source: Area, dest: Area) -> None:
+    """Copy whole chunks to the same offsets of another area, for what takes them in order only."""
+    at, one = layout.start, np.ones(1, np.int64)
+    whole = Parts(at, at, np.full((1, at.size), layout.nbytes), one, one)
+    scatter(device, lane, whole, 1, source, dest, layout)
 
 
 def fill(device: GpuDevice, lane: GpuLane, parts: Parts, value: Array, dest: Area) -> None:
@@ -92,15 +141,29 @@ def scatter_points(
     device.launch("scatter_points", sources.size * pieces, args, lane)
 
 
-def _launch(device: GpuDevice, lane: GpuLane, parts: Parts, steps: Array, unit: int, source: Area, dest: Area) -> None:
+def _launch(
+    device: GpuDevice,
+    lane: GpuLane,
+    parts: Parts,
+    steps: Array,
+    unit: int,
+    source: Area,
+    dest: Area,
+    layout: Layout | None = None,
+) -> None:
     rows, axes, listed = parts.source.size, len(parts.counts), parts.starts is not None
     lists = np.zeros((2, 0), np.int64) if parts.lists is None else parts.lists
     packed = columns.pack(parts.source, parts.dest, *parts.counts, *(() if parts.starts is None else parts.starts))
-    at, steps_at, lists_at = lane.send(packed, steps, columns.pack(*lists))
     largest = int(parts.counts.prod(axis=0).max()) * unit
-    span = kernels.span(largest, unit)
-    args = (span, at, rows, axes, unit, steps_at, int(listed), lists_at, lists.shape[1], *source, *dest)
-    device.launch("scatter_parts", rows * span, args, lane)
+    span = kernels.span(largest, UNITS * unit)
+    told = [] if layout is None else [columns.pack(layout.start, *layout[2:])]
+    at, steps_at, lists_at, *layouts_at = lane.send(packed, steps, columns.pack(*lists), *told)
+    args: tuple[Any, ...] = (span, at, rows, axes, unit, steps_at, int(listed), lists_at, lists.shape[1])
+    if layout is None:
+        device.launch("scatter_parts", rows * span, (*args, *source, *dest), lane)
+    else:
+        args = (*args, *layouts_at, layout.nbytes)
+        device.launch("scatter_filtered", rows * span, (*args, *source, *dest), lane)
 
 
 def _with_bytes(parts: Parts, itemsize: int) -> Parts:

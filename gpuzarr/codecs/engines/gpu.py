@@ -3,9 +3,9 @@
     checksums   around the compressed bytes: verified on the GPU before anything else looks at them
     streams     taken apart and checked on the host (`streams`), one upload a wave, one nvCOMP call a format
     contents    checksums that streams carry (gzip, zlib within Blosc, zstd): verified on the GPU when they are decoded
-    filters     Blosc's shuffles, by one launch
     steps       whatever else a chain does (`gpu_steps`), a launch or a few each
-    axes        in another order are put right when the chunk is placed
+    placing     undoes what comes last of Blosc's shuffles, numcodecs' and another byte order as it loads the bytes
+                (`Decoded.layout`), so that this costs no pass of its own; it also puts axes in another order right
 
 What has no GPU form decodes on the host and is uploaded with the wave; so does a chunk whose streams do not pass the
 checks, or that the GPU found fault with: the host then decodes it, or says what is wrong with it.
@@ -21,12 +21,13 @@ import numpy as np
 from gpuzarr.codecs.chain import CodecChain
 from gpuzarr.codecs.contract import BytesBytesCodec
 from gpuzarr.codecs.engines import streams
-from gpuzarr.codecs.engines.gpu_steps import Obstacle, settle
+from gpuzarr.codecs.engines.gpu_steps import Obstacle, Settled, layout_of, settle
 from gpuzarr.codecs.engines.gpu_wave import GpuWave, Integers, Names, Room
 from gpuzarr.codecs.engines.nvcomp_emulated import EmulatedNvcomp
-from gpuzarr.codecs.engines.streams import Pieces, Streams
+from gpuzarr.codecs.engines.streams import Filters, Pieces, Streams
 from gpuzarr.devices import Lane, get_device
 from gpuzarr.devices.gpu import GpuDevice, GpuLane
+from gpuzarr.devices.scatter import Layout
 from gpuzarr.errors import CorruptChunkError
 
 SPLITS = {"zstd": streams.split_zstd, "gzip": streams.split_gzip, "lz4": streams.split_lz4, "zlib": streams.split_zlib}
@@ -51,10 +52,12 @@ class RouteStep(NamedTuple):
 
 
 class Decoded(NamedTuple):
-    """Decoded chunks in device memory: native elements, axes in the order in which they are stored."""
+    """Decoded chunks in device memory: axes in the order in which they are stored, and native elements, once what
+    `layout` says is undone."""
 
     area: Any  # device array, uint8
     offsets: Integers  # of each row's chunk, bytes
+    layout: Layout | None  # None for chunks in order
 
 
 class GpuEngine:
@@ -82,19 +85,24 @@ class GpuEngine:
             if self.format == "zlib" and not (trusted or self.checks):
                 raise Obstacle("nothing tells the size of a zlib stream before it is decoded")
             settled = settle(chain, rest if self.format == "plain" else rest[1:])
-            self.order, self.steps, self.packed = settled.order, settled.steps, settled.packed
-            largest = settled.largest
         except Obstacle as obstacle:
-            self.why, self.steps, self.packed = str(obstacle), [], 0
-            self.order, largest = tuple(range(len(chain.spec.shape))), chain.nbytes or 0
+            self.why = str(obstacle)
+            settled = Settled(chain.nbytes or 0, tuple(range(len(chain.spec.shape))))
+        self.order, self.steps, self.packed = settled.order, settled.steps, settled.packed
+        self.typesize, self.width = settled.typesize, settled.width
         if self.format != "plain" and not self.why and device.nvcomp is None:
             device.nvcomp = _nvcomp(device)
-        self.stride = -(-largest // 256) * 256
+        self.stride = -(-settled.largest // 256) * 256
 
     @property
     def verbatim(self) -> bool:
         """Whether encoded chunks are the elements as they lie in memory, and nothing need look at them first."""
-        return not self.why and self.format == "plain" and not self.steps and not self.checks
+        return not self.why and self.format == "plain" and not self.steps and not self.checks and self._native
+
+    @property
+    def _native(self) -> bool:
+        """Whether the steps leave nothing to the placing."""
+        return self.typesize == self.width == 1
 
     @property
     def route(self) -> list[RouteStep]:
@@ -115,19 +123,25 @@ class GpuEngine:
         whose key `name` of the row says, and GpuMemoryError."""
         wave = GpuWave(self.device, lane, here, self.stride)
         area: Any = None
+        layout = self._layout(wave.starts)
         if self.why or by_host:
             wave.bad[:] = True
         else:
             payload = self._vouched(wave)
             if (found := self._as_they_lie(wave, payload)) is not None:
                 return found
-            area = self._decoded(wave, payload)
+            area, layout = self._decoded(wave, payload)
         if wave.bad.any():
             sent, offsets = wave.send(self._on_host(wave, name))
             if wave.bad.all():
-                return Decoded(sent, offsets)
+                return Decoded(sent, offsets, None)
             wave.put(np.flatnonzero(wave.bad), sent, offsets, self.chain.nbytes or 0, area)
-        return Decoded(area, np.arange(wave.rows, dtype=np.int64) * self.stride)
+            layout = layout.without(wave.bad)
+        return Decoded(area, wave.starts, None if layout.in_order else layout)
+
+    def _layout(self, starts: Integers) -> Layout:
+        """How chunks lie in the end."""
+        return layout_of(starts, self.chain.nbytes or 0, self.typesize, self.width)
 
     def _vouched(self, wave: GpuWave) -> Room:
         """The wave's rows without the checksums around them. Which rows they do not hold for is known when the wave is
@@ -157,38 +171,44 @@ class GpuEngine:
         offsets = payload.starts - int(wave.here.starts.min())
         if area is None or (offsets % self.chain.dtype.itemsize).any():
             return None
-        return Decoded(area, offsets)
+        return Decoded(area, offsets, None if self._native else self._layout(offsets))
 
-    def _decoded(self, wave: GpuWave, payload: Room) -> Any:
-        """Queue what makes chunks of the rows, and wait for it; the area that they lie in."""
+    def _decoded(self, wave: GpuWave, payload: Room) -> tuple[Any, Layout]:
+        """Queue what makes chunks of the rows, and wait for it; the area that they lie in, and how."""
+        layout = self._layout(wave.starts)
         if self.format == "plain":
             wave.bad |= payload.sizes != self.packed
             rows = np.flatnonzero(~wave.bad)
             area = wave.area()
             wave.copy_to_chunks(Pieces(payload.starts[rows], payload.sizes[rows], rows, 0 * rows), area)
+        elif self.format == "blosc":
+            area, filters = self._unpacked(wave, payload)
+            if not (self.steps or self.typesize > 1):
+                layout = layout._replace(**filters._asdict())
+            elif filters.filter.any():  # there is more to do, for which chunks must be in order
+                area = wave.put_in_order(layout_of(wave.starts, self.packed)._replace(**filters._asdict()), area)
         else:
             area = self._decompressed(wave, payload)
         if not wave.bad.all():
             area = wave.run(self.steps, area)
         wave.settle()
-        return area
+        return area, layout
+
+    def _unpacked(self, wave: GpuWave, payload: Room) -> tuple[Any, Filters]:
+        """Queue the decoding of the rows' Blosc containers; the area that the chunks come to lie in, and the filters
+        that they then have."""
+        blosc = streams.split_blosc(payload.data, payload.starts, payload.sizes, self.packed, trusted=self.trusted)
+        wave.settle()  # nvCOMP believes what it is given, so checksums are waited for
+        wave.bad |= blosc.unfit
+        area = wave.area()
+        self._queue(wave, blosc.streams, area)
+        for pieces in (blosc.stored, blosc.plain):
+            wave.copy_to_chunks(pieces.where(~wave.bad[pieces.row]), area)
+        return area, blosc.filters
 
     def _decompressed(self, wave: GpuWave, payload: Room) -> Any:
         """Queue the decoding of the rows' streams; the area that the chunks come to lie in."""
         encoded = (payload.data, payload.starts, payload.sizes, self.packed)
-        if self.format == "blosc":
-            blosc = streams.split_blosc(*encoded, trusted=self.trusted)
-            wave.settle()  # nvCOMP believes what it is given, so checksums are waited for
-            wave.bad |= blosc.unfit
-            staging = wave.area()
-            self._queue(wave, blosc.streams, staging)
-            good = ~wave.bad
-            area = wave.area() if blosc.filtered else staging
-            wave.copy_to_chunks(blosc.stored.where(good[blosc.stored.row]), staging)
-            wave.copy_to_chunks(blosc.plain.where(good[blosc.plain.row]), area)
-            if blosc.filtered:
-                wave.unfilter(blosc.blocks.where(good[blosc.blocks.row]), staging, area)
-            return area
         # Of zlib, which would come here for no other reason, a checksum tells that it is whole.
         vouched = self.trusted or self.format == "zlib"
         table, unfit = SPLITS[self.format](*encoded, trusted=vouched)

@@ -2,8 +2,9 @@
 
 A step takes the chunks of a wave from one area to another, or works where they lie. Chunks lie one stride apart in
 every area, so a step needs no table. Moving axes is no step: the order in which they are stored is handed to whoever
-places the chunks. Each step gives the bytes that the codec gives on the host. Where a kernel cannot promise that for a
-value (see `kernels/numbers.h`), it marks the chunk, and the host decodes that one.
+places the chunks, and so are a shuffle and another byte order where they come last. Each step gives the bytes that the
+codec gives on the host. Where a kernel cannot promise that for a value (see `kernels/numbers.h`), it marks the chunk,
+and the host decodes that one.
 """
 
 from __future__ import annotations
@@ -27,15 +28,15 @@ from gpuzarr.codecs.reshape import ReshapeCodec
 from gpuzarr.codecs.scale_offset import ScaleOffset
 from gpuzarr.codecs.transpose import TransposeCodec
 from gpuzarr.codecs.v2 import FilteredBytes, OtherOrder, RawBytes
-from gpuzarr.devices import columns, launches
+from gpuzarr.devices import launches, scatter
 from gpuzarr.devices.gpu import GpuDevice, GpuLane
 from gpuzarr.devices.launches import Area, Rows
 from gpuzarr.devices.numpy_numbers import EXACT, RANGE, type_code
+from gpuzarr.devices.scatter import NO_FILTER, SHUFFLE, Layout
 
 # run(device, lane, chunks, source, dest, address of the marks)
 Run: TypeAlias = Callable[[GpuDevice, GpuLane, int, Rows, Rows, int], None]
 
-SHUFFLE = 1  # filter of `unfilter`
 _MASK = (1 << 64) - 1
 
 
@@ -47,6 +48,10 @@ class Step(NamedTuple):
     run: Run
     in_place: bool = False  # source and destination are the same area
     marks: bool = True  # whether it may mark a chunk
+    # What it is to whoever can undo it in placing the chunks: a shuffle of elements of some bytes, or numbers of some
+    # bytes to be turned round. 1 for neither.
+    typesize: int = 1
+    width: int = 1
 
 
 class Obstacle(Exception):
@@ -56,11 +61,14 @@ class Obstacle(Exception):
 @dataclass
 class Settled:
     """The steps of a chain, in the order of decoding; `packed` bytes of a chunk go in. `order`: the array's axes in the
-    order in which they are stored."""
+    order in which they are stored. `typesize` and `width`: of a shuffle and of numbers to be turned round that are left
+    to the placing, in this order."""
 
     packed: int
     order: tuple[int, ...]
     steps: list[Step] = field(default_factory=list)
+    typesize: int = 1
+    width: int = 1
 
     @property
     def largest(self) -> int:
@@ -81,7 +89,10 @@ def settle(chain: CodecChain, inner: list[BytesBytesCodec]) -> Settled:
     for codec in reversed(inner):
         before, size = _bytes_steps(codec, size) + before, codec.encoded_size(size)
         assert size is not None, codec.name  # as there is a step for it
-    return Settled(size, order, before + steps)
+    steps = before + steps
+    width = steps.pop().width if steps and steps[-1].width > 1 else 1
+    typesize = steps.pop().typesize if steps and steps[-1].typesize > 1 else 1
+    return Settled(size, order, steps, typesize, width)
 
 
 def _array_steps(chain: CodecChain) -> tuple[tuple[int, ...], list[Step], ChunkSpec]:
@@ -162,14 +173,19 @@ def _filter_steps(codec: Filter, count: int, decoded: np.dtype[Any], encoded: np
 # ---- steps
 
 
+def layout_of(starts: Any, nbytes: int, typesize: int = 1, width: int = 1) -> Layout:
+    """Chunks that a shuffle of elements of `typesize` bytes is left of (1 for none), and numbers of `width` bytes."""
+    each = np.ones(len(starts), np.int64)
+    filter = SHUFFLE if typesize > 1 else NO_FILTER
+    return Layout(starts, nbytes, each * nbytes, each * typesize, each * filter, each * width)
+
+
 def _unshuffle(codec: str, elementsize: int, nbytes: int) -> Step:
     def run(device: GpuDevice, lane: GpuLane, chunks: int, source: Rows, dest: Rows, marks: int) -> None:
-        at = np.arange(chunks, dtype=np.int64) * source.stride
-        each = np.ones(chunks, np.int64)
-        table = columns.send(lane, at, at, each * nbytes, each * elementsize, each * SHUFFLE)
-        launches.unfilter(device, lane, table, nbytes, Area(*source[:2]), Area(*dest[:2]))
+        layout = layout_of(np.arange(chunks, dtype=np.int64) * source.stride, nbytes, typesize=elementsize)
+        scatter.put_in_order(device, lane, layout, Area(*source[:2]), Area(*dest[:2]))
 
-    return Step(codec, nbytes, run, marks=False)
+    return Step(codec, nbytes, run, marks=False, typesize=elementsize)
 
 
 def _swap(codec: str, dtype: np.dtype[Any], nbytes: int) -> Step:
@@ -180,7 +196,7 @@ def _swap(codec: str, dtype: np.dtype[Any], nbytes: int) -> Step:
     def run(device: GpuDevice, lane: GpuLane, chunks: int, source: Rows, dest: Rows, marks: int) -> None:
         launches.byteswap(device, lane, width, Area(source.address, chunks * source.stride), dest.address)
 
-    return Step(codec, nbytes, run, in_place=True, marks=False)
+    return Step(codec, nbytes, run, in_place=True, marks=False, width=width)
 
 
 def _known(codec: str, *dtypes: np.dtype[Any]) -> None:

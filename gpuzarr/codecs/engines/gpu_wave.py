@@ -16,11 +16,12 @@ import numpy as np
 from gpuzarr.codecs.engines.gpu_steps import Step
 from gpuzarr.codecs.engines.memory import memory_at, octets
 from gpuzarr.codecs.engines.nvcomp import list_bytes, results, unpack_results
-from gpuzarr.codecs.engines.streams import Blocks, Pieces, Streams
+from gpuzarr.codecs.engines.streams import Pieces, Streams
 from gpuzarr.codecs.engines.streams_table import unsigned
-from gpuzarr.devices import columns, launches
+from gpuzarr.devices import columns, launches, scatter
 from gpuzarr.devices.gpu import GpuDevice, GpuLane
 from gpuzarr.devices.launches import Area, Rows
+from gpuzarr.devices.scatter import Layout
 
 Integers: TypeAlias = np.ndarray[Any, np.dtype[np.int64]]
 Bools: TypeAlias = np.ndarray[Any, np.dtype[np.bool_]]
@@ -196,14 +197,17 @@ class GpuWave:
         table = columns.send(self.lane, offsets, rows * self.stride, 0 * rows + nbytes)
         launches.copy(self.device, self.lane, table, nbytes, source, area)
 
-    def unfilter(self, blocks: Blocks, staging: Any, dest: Any) -> None:
-        """Undo Blosc's filters."""
-        if not len(blocks):
-            return
-        at = blocks.row * self.stride + blocks.offset
-        areas = (Area(self.device.address(area), area.nbytes) for area in (staging, dest))
-        table = columns.send(self.lane, at, at, blocks.size, blocks.typesize, blocks.filter)
-        launches.unfilter(self.device, self.lane, table, int(blocks.size.max()), *areas)
+    @property
+    def starts(self) -> Integers:
+        """Where the chunks lie in an area."""
+        return np.arange(self.rows, dtype=np.int64) * self.stride
+
+    def put_in_order(self, layout: Layout, area: Any) -> Any:
+        """Undo a filter; the area with the chunks as they were before it."""
+        source, dest = area, self.area()
+        areas = (Area(self.device.address(a), a.nbytes) for a in (source, dest))
+        scatter.put_in_order(self.device, self.lane, layout, *areas)
+        return dest
 
     def run(self, steps: list[Step], area: Any) -> Any:
         """Queue the steps on all chunks, which lie in `area`; the area where they lie in the end."""

@@ -30,14 +30,14 @@ from typing import Any
 
 import numpy as np
 
-from gpuzarr.codecs.engines.streams_blosc import Blocks, BloscWave, split_blosc
+from gpuzarr.codecs.engines.streams_blosc import BloscWave, Filters, split_blosc
 from gpuzarr.codecs.engines.streams_deflate import gzip_checksum, gzip_fit, zlib_checksum, zlib_fit
 from gpuzarr.codecs.engines.streams_raw import lz4_fit
 from gpuzarr.codecs.engines.streams_table import MOST, Bools, Integers, Octets, Pieces, Streams, unsigned
 from gpuzarr.codecs.engines.streams_zstd import zstd_fit
 
 __all__ = [
-    "Blocks", "BloscWave", "Pieces", "Streams", "split_blosc", "split_gzip", "split_lz4", "split_zlib", "split_zstd",
+    "BloscWave", "Filters", "Pieces", "Streams", "split_blosc", "split_gzip", "split_lz4", "split_zlib", "split_zstd",
 ]  # fmt: skip
 
 

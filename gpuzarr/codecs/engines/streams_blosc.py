@@ -1,4 +1,4 @@
-"""Blosc 1 containers of a wave, taken apart: streams for the decoder, copies, and what to unfilter afterwards.
+"""Blosc 1 containers of a wave, taken apart: streams for the decoder, copies, and which filter to undo afterwards.
 
 A container is a header of 16 bytes, a table of where each block starts (counted from the container's start), and
 the blocks. A block is one stream, or one for each byte of an element, each behind its length in 4 bytes; a stream
@@ -10,7 +10,7 @@ Format: https://github.com/Blosc/c-blosc/blob/main/README_CHUNK_FORMAT.rst, and 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -19,8 +19,8 @@ from gpuzarr.codecs.engines.streams_deflate import ZLIB_HEADER, ZLIB_TRAILER, zl
 from gpuzarr.codecs.engines.streams_raw import lz4_fit, snappy_fit
 from gpuzarr.codecs.engines.streams_table import MOST, Bools, Integers, Octets, Pieces, Streams, signed32
 from gpuzarr.codecs.engines.streams_zstd import zstd_fit
+from gpuzarr.devices.scatter import BITSHUFFLE, NO_FILTER, SHUFFLE
 
-NO_FILTER, SHUFFLE, BITSHUFFLE = 0, 1, 2
 _SHUFFLED, _MEMCPYED, _BITSHUFFLED, _RESERVED, _NOT_SPLIT = 0x01, 0x02, 0x04, 0x08, 0x10
 _LZ4, _SNAPPY, _ZLIB, _ZSTD = 1, 2, 3, 4
 _FORMATS = {_LZ4: "lz4", _SNAPPY: "snappy", _ZLIB: "deflate", _ZSTD: "zstd"}
@@ -29,50 +29,33 @@ _MOST_SPLITS, _LEAST_SPLIT = 16, 128
 _LEAST_BLOCK = 64
 
 
-@dataclass(frozen=True, slots=True)
-class Blocks:
-    """Blocks to unfilter from the staging area into the chunk, one a row of the table.
+class Filters(NamedTuple):
+    """The filter of each chunk of the wave, whose blocks lie one behind another where its streams are decoded to.
 
-    row: which chunk of the wave; offset: where the block starts, in the chunk's place in the staging area and in its
-    decoded bytes alike; size: its bytes; typesize: bytes of an element; filter: 0 for a plain copy, 1 for the byte
-    shuffle, 2 for the bit shuffle. Bytes behind the last whole element are copied. All int64.
+    block: bytes of a block, of which the last of a chunk may have fewer; typesize: bytes of an element; filter: 0 for
+    none, 1 for the byte shuffle, 2 for the bit shuffle, which leaves blocks alone whose elements do not come in eights.
+    Bytes behind a block's last whole element are as they are. All int64.
     """
 
-    row: Integers
-    offset: Integers
-    size: Integers
+    block: Integers
     typesize: Integers
     filter: Integers
-
-    def __len__(self) -> int:
-        return len(self.row)
-
-    def where(self, chosen: Any) -> Self:
-        """The blocks that a mask, an index array or a slice chooses."""
-        columns = (self.row, self.offset, self.size, self.typesize, self.filter)
-        return type(self)(*(column[chosen] for column in columns))
 
 
 @dataclass(frozen=True, slots=True)
 class BloscWave:
     """The containers of a wave.
 
-    streams: compressed streams into the staging area, one table a format that occurs; stored: copies of uncompressed
-    streams into the staging area; plain: copies of whole containers that hold their bytes as they are, straight into
-    the chunk (they have no blocks); blocks: what to unfilter when all that is done; unfit: which chunks are left to
-    the CPU, and are in none of the tables.
+    streams: compressed streams into the chunks, one table a format that occurs; stored: copies of uncompressed streams
+    into the chunks; plain: copies of whole containers that hold their bytes as they are; filters: what to undo when all
+    that is done; unfit: which chunks are left to the CPU, and are in none of the tables.
     """
 
     streams: tuple[Streams, ...]
     stored: Pieces
     plain: Pieces
-    blocks: Blocks
+    filters: Filters
     unfit: Bools
-
-    @property
-    def filtered(self) -> bool:
-        """Whether any block has a filter; where none has, the streams can be decoded straight into the chunks."""
-        return bool(self.blocks.filter.any())
 
 
 def split_blosc(encoded: Octets, starts: Any, sizes: Any, nbytes: int, *, trusted: bool = False) -> BloscWave:
@@ -98,13 +81,13 @@ def split_blosc(encoded: Octets, starts: Any, sizes: Any, nbytes: int, *, truste
     tables = (
         _streams(encoded, code, parts, row, zstd, np.flatnonzero((kind == code) & ~stored & good)) for code in _FORMATS
     )
-    copied, whole = np.flatnonzero(stored & good), fit[blocks.row]
+    copied = np.flatnonzero(stored & good)
     zeros = np.zeros(len(plain), np.int64)
     return BloscWave(
         tuple(table for table in tables if len(table)),
         Pieces(parts.source[copied], parts.size[copied], row[copied], parts.offset[copied]),
         Pieces(at[plain] + HEADER_SIZE, zeros + nbytes, plain, zeros),
-        Blocks(*(column[whole] for column in (blocks.row, blocks.offset, blocks.size, *_filters(blocks, headers)))),
+        _filters(headers, nbytes),
         ~fit,
     )
 
@@ -251,12 +234,12 @@ def _streams(encoded: Octets, code: int, parts: _Parts, row: Integers, zstd: Int
     return Streams(_FORMATS[code], source, size, *columns)
 
 
-def _filters(blocks: _Blocks, headers: _Headers) -> tuple[Integers, Integers]:
-    """Element size and filter of every block."""
-    flags, typesize = headers.flags[blocks.row], headers.typesize[blocks.row]
-    elements = blocks.size // typesize
-    # Byte shuffle wins where both are set. Bits are shuffled only in blocks whose elements come in eights.
-    bits = (flags & _BITSHUFFLED > 0) & (elements > 0) & (elements % 8 == 0)
-    octets = (flags & _SHUFFLED > 0) & (typesize > 1)
-    filter = np.where(octets, np.where(elements > 0, SHUFFLE, NO_FILTER), np.where(bits, BITSHUFFLE, NO_FILTER))
-    return typesize, filter
+def _filters(headers: _Headers, nbytes: int) -> Filters:
+    """The filters of sound containers, and none for others."""
+    filtered, flags = headers.fit & ~headers.memcpyed, headers.flags
+    # Byte shuffle wins where both are set.
+    octets = filtered & (flags & _SHUFFLED > 0) & (headers.typesize > 1)
+    bits = filtered & ~octets & (flags & _BITSHUFFLED > 0)
+    filter = np.where(octets, SHUFFLE, np.where(bits, BITSHUFFLE, NO_FILTER))
+    none = filter == NO_FILTER
+    return Filters(np.where(none, nbytes, headers.blocksize), np.where(none, 1, headers.typesize), filter)
