@@ -143,7 +143,7 @@ def test_the_session_does_its_steps_and_leaves_what_it_found(tmp_path: Path) -> 
     assert found["doctor"]["product"]["machine"]["gpuzarr"]
     assert "skipped" in found["tests"]["output"][-1]
     rates = found["rates"]["product"]["rates"]
-    assert {len(rates["copy"]), len(rates["kernels"]), len(rates["nvcomp"])} == {3, 14, 25}
+    assert {len(rates["copy"]), len(rates["kernels"]), len(rates["nvcomp"])} == {3, 18, 25}
     assert all(rate > 0 for part in rates.values() for rate in part.values())
     assert [drill["ok"] for drill in found["drill"]["product"].values()] == [True] * 3
     *_, cell, last = text.splitlines()
