@@ -7,6 +7,7 @@
 #define __host__
 #define __restrict__ __restrict
 #define UNROLL
+#define KEEP_LOOP
 
 struct Place {
     unsigned int x;

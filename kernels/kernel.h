@@ -10,6 +10,7 @@
 
 #if defined(__CUDACC__)
 #define UNROLL _Pragma("unroll")
+#define KEEP_LOOP _Pragma("unroll 1")
 #else
 #include "host.h"
 #endif

@@ -165,10 +165,13 @@ struct Filtered {
     const u8* source;
     u64 source_bytes;
     u64 start, block, typesize, filter, width;  // of the row
+    u32 shift;                                  // typesize is 1 << shift; OTHER where it is not 1, 2, 4, 8 or 16
+    enum { OTHER = 5 };
 
     __device__ inline bool begin(u64 row) {
         start = cell(layouts, 0, row), block = cell(layouts, 1, row), typesize = cell(layouts, 2, row);
         filter = cell(layouts, 3, row), width = cell(layouts, 4, row);
+        for (shift = 0; shift < OTHER && typesize != 1ull << shift;) ++shift;
         bool known = width == 1 || width == 2 || width == 4 || width == 8;
         return known && chunk % width == 0 && block && typesize && filter <= BITSHUFFLE
             && inside(start, chunk, source_bytes);
@@ -178,46 +181,45 @@ struct Filtered {
         u64 at = from - start, number = unit < width ? unit : width;  // `from` before the chunk is a huge `at`
         if (!inside(at, unit, chunk) || at & (number - 1)) return false;
         if (unit < width) at ^= width - unit;  // a piece of a number, of which the last comes first
-        switch (typesize) {
-            case 1: value = in_order<1>(at, unit); break;
-            case 2: value = in_order<2>(at, unit); break;
-            case 4: value = in_order<4>(at, unit); break;
-            case 8: value = in_order<8>(at, unit); break;
-            case 16: value = in_order<16>(at, unit); break;
-            default: value = in_order<0>(at, unit);
-        }
+        value = in_order(at, unit);
         value = u128{turned(value.low, (u32)number), turned(value.high, (u32)number)};
         return true;
     }
 
-    // The block with the byte at this offset of the chunk in order, which becomes its place there. TYPESIZE is the
-    // row's, so that dividing by it is shifting; 0 for those that are seldom.
-    template <int TYPESIZE>
+    // The elements before this byte.
+    __device__ inline u64 elements(u64 bytes) const { return shift < OTHER ? bytes >> shift : bytes / typesize; }
+
+    // The block with the byte at this offset of the chunk in order, which becomes its place there.
     __device__ inline Block block_of(u64& at) const {
         u64 number = at, place = taken(number, block), before = at - place, left = chunk - before;
-        u64 size = left < block ? left : block, count = size / (TYPESIZE ? TYPESIZE : typesize);
+        u64 size = left < block ? left : block, count = elements(size);
         bool filtered = filter == SHUFFLE || (filter == BITSHUFFLE && count % 8 == 0);
         at = place;
         return {source + start + before, size, filtered ? count * typesize : 0, count, filter == BITSHUFFLE};
     }
 
-    template <int TYPESIZE>
     __device__ inline u128 in_order(u64 at, u32 unit) const {
         u64 place = at;
-        const Block here = block_of<TYPESIZE>(place);
+        const Block here = block_of(place);
         if (place >= here.end && place + unit <= here.size) return load(here.bytes + place, unit);
         if (place + unit > here.end) return across(at, unit);
-        const u64 size = TYPESIZE ? TYPESIZE : typesize;
-        u64 element = place / size, plane = place % size;
-        if constexpr (TYPESIZE != 0) {
-            const u64 several = 16 / TYPESIZE < 8 ? 16 / TYPESIZE : 8;
-            if (unit == 16 && plane == 0 && (!here.bits || element % several == 0))
-                return here.sixteen<TYPESIZE>(element);
+        u64 element = elements(place), plane = place - element * typesize;
+        const u32 shared = shift > 1 ? (16u >> shift) - 1 : 7;  // elements must not begin within a byte of bit planes
+        if (unit == 16 && plane == 0 && shift < OTHER && !(here.bits && element & shared)) {
+            switch (shift) {
+                case 0: return here.sixteen<1>(element);
+                case 1: return here.sixteen<2>(element);
+                case 2: return here.sixteen<4>(element);
+                case 3: return here.sixteen<8>(element);
+                case 4: return here.sixteen<16>(element);
+            }
         }
+        // Less than 16 bytes, as where rows of the destination do not begin on 16, or elements of odd sizes.
         u128 value = {0, 0};
+        KEEP_LOOP
         for (u32 i = 0; i < unit; ++i) {
             put(value, i, here.one(element, plane));
-            if (++plane == size) plane = 0, ++element;
+            if (++plane == typesize) plane = 0, ++element;
         }
         return value;
     }
@@ -225,10 +227,13 @@ struct Filtered {
     // Bytes on both sides of the end of a block or of its elements, which is seldom.
     __device__ inline u128 across(u64 at, u32 unit) const {
         u128 value = {0, 0};
+        KEEP_LOOP
         for (u32 i = 0; i < unit; ++i) {
             u64 place = at + i;
-            const Block here = block_of<0>(place);
-            put(value, i, place < here.end ? here.one(place / typesize, place % typesize) : here.bytes[place]);
+            const Block here = block_of(place);
+            const u64 element = elements(place);
+            const bool moved = place < here.end;
+            put(value, i, moved ? here.one(element, place - element * typesize) : here.bytes[place]);
         }
         return value;
     }
@@ -292,7 +297,7 @@ extern "C" __global__ void scatter_filtered(
     const Column* __restrict__ layouts, u64 chunk,
     const u8* __restrict__ source, u64 source_bytes, u8* __restrict__ dest, u64 dest_bytes) {
     scatter(items, refused, span, table, rows, axes, unit, steps, listed, lists, list_length,
-            Filtered{layouts, chunk, source, source_bytes, 0, 0, 0, 0, 0}, dest, dest_bytes);
+            Filtered{layouts, chunk, source, source_bytes, 0, 0, 0, 0, 0, 0}, dest, dest_bytes);
 }
 
 // Points: `pieces` neighbouring units each; `table` has the columns source offset, destination offset. Work
