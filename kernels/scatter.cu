@@ -205,7 +205,7 @@ struct Filtered {
         if (place + unit > here.end) return across(at, unit);
         u64 element = elements(place), plane = place - element * typesize;
         const u32 shared = shift > 1 ? (16u >> shift) - 1 : 7;  // elements must not begin within a byte of bit planes
-        if (unit == 16 && plane == 0 && shift < OTHER && !(here.bits && element & shared)) {
+        if (unit == 16 && plane == 0 && !(here.bits && element & shared)) {
             switch (shift) {
                 case 0: return here.sixteen<1>(element);
                 case 1: return here.sixteen<2>(element);

@@ -187,13 +187,14 @@ def parts_case(rng: Rng, bad: bool) -> Case:
 def filtered_case(rng: Rng, bad: bool) -> Case:
     amiss = bad and rng.random() < 0.5  # it is a part that asks for what lies outside
     parts = parts_of(rng, amiss) if amiss or rng.random() < 0.5 else stretches_of(rng)
-    rows, chunk = parts.table.shape[1], -(-parts.area // 8) * 8
+    later = int(rng.choice([0, 4, 8, int(rng.integers(0, 32))]))  # than at a multiple of the unit, which need not be
+    rows, chunk = parts.table.shape[1], -(-(parts.area + later) // 8) * 8
     start = np.arange(rows) * (chunk + int(rng.choice([0, 16 - chunk % 16, 5])))
-    block = rng.choice([chunk, max(1, chunk // 2), 64, 128, 48, 100, 1, 7], rows)
+    block = rng.choice([chunk, max(1, chunk // 2), 64, 128, 256, 48, 100, 7], rows)
     typesize = rng.choice([1, 2, 4, 8, 16, 3, 12, 255, int(rng.choice([2, 4, 8]))], rows)
     layouts = np.array([start, block, typesize, rng.integers(0, 3, rows), rng.choice([1, 1, 2, 4, 8], rows)], np.uint64)
     size = int(start[-1]) + chunk + int(rng.integers(0, 9))
-    parts.table[0] += start
+    parts.table[0] += start + later
     if bad and not amiss:
         column = int(rng.integers(0, 5))
         wrong = [size - chunk + 1, 1 << 63, (1 << 64) - 8], [0], [0], [3, 1 << 40], [0, 3, 16, 1 << 32]
