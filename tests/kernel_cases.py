@@ -180,8 +180,7 @@ def stretches_of(rng: Rng) -> Geometry:
 
 
 def parts_case(rng: Rng, bad: bool) -> Case:
-    parts = parts_of(rng, bad)
-    return parts.case(rng, "scatter_parts", size=parts.area)
+    return (parts := parts_of(rng, bad)).case(rng, "scatter_parts", size=parts.area)
 
 
 def filtered_case(rng: Rng, bad: bool) -> Case:
