@@ -359,6 +359,19 @@ def test_output_that_nobody_reads_is_no_error(store: Path) -> None:
     done.stderr.close()
 
 
+@pytest.mark.parametrize("encoding", ["ascii", "cp1252"])
+def test_an_encoding_without_the_lines_of_a_tree_is_no_error(store: Path, encoding: str) -> None:
+    code = "import sys\nfrom gpuzarr.cli import main\nsys.exit(main(sys.argv[1:]))"
+    done = subprocess.run(
+        [sys.executable, "-c", code, "tree", str(store)],
+        env={**os.environ, "PYTHONPATH": str(ROOT), "PYTHONIOENCODING": encoding},
+        capture_output=True,
+        check=True,
+    )
+    assert done.stderr == b""
+    assert b"\\u251c\\u2500\\u2500 deep" in done.stdout
+
+
 @pytest.mark.parametrize("words", [["--help"], ["info", "a.zarr"], ["tree", "a.zarr"], ["completion", "bash"]])
 def test_commands_start_without_heavy_libraries(words: list[str], tmp_path: Path) -> None:
     gpuzarr.save_array(tmp_path / "a.zarr", DATA)

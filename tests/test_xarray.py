@@ -223,6 +223,12 @@ def test_data_are_on_the_device_and_indexes_on_the_host(device: str, counting: C
     assert isinstance((found.temperature - found.temperature.mean("time")).data, kind)
 
 
+def test_a_mean_stays_on_the_device(counting: CountingStore) -> None:
+    mean = xr.open_dataset(counting, engine=OURS, device="emulated")["count"].mean().data
+    assert type(mean).__module__ == "gpuzarr.devices.emulated_array"
+    assert mean.get() == xr.open_dataset(counting, engine=OURS)["count"].mean()
+
+
 def test_with_a_device_around_it_data_are_there(counting: CountingStore) -> None:
     with gpuzarr.device("emulated"):
         found = open_zarr(counting)

@@ -10,6 +10,7 @@ library itself it imports when it runs, so that the command line starts quickly.
 from __future__ import annotations
 
 import argparse
+import io
 import json
 import os
 import sys
@@ -27,6 +28,8 @@ COMMANDS = (info, tree, verify, copy, convert, fsck, recover, doctor, demo, comp
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line in `argv` (default: the process's own) and return its exit status."""
     arguments = make_parser().parse_args(argv)
+    if isinstance(sys.stdout, io.TextIOWrapper):  # lines of a tree, and names, in an encoding that has no such letters
+        sys.stdout.reconfigure(errors="backslashreplace")
     try:
         status = int(arguments.run(arguments))
         sys.stdout.flush()

@@ -70,6 +70,12 @@ class EmulatedArray(NDArrayOperatorsMixin):
         self._owner.touch()
         self._host[...] = host
 
+    # In the class, where protocols are looked up from Python 3.12 on (xarray has one for arrays of any library).
+    dtype = property(lambda self: self._host.dtype)
+    shape = property(lambda self: self._host.shape)
+    real = property(lambda self: wrapped(self._host.real, self._owner))
+    imag = property(lambda self: wrapped(self._host.imag, self._owner))
+
     def __getattr__(self, name: str) -> Any:
         if name.startswith("_") or name in HIDDEN or name == "data":
             raise AttributeError(f"device arrays have no {name!r}")
