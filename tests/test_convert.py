@@ -71,6 +71,15 @@ def test_npz_archives(tmp_path: Path, save: Any) -> None:
     assert not [name for name in left if name.endswith(".npy")]
 
 
+@pytest.mark.parametrize("what", ["chunks", "shards"])
+def test_a_pattern_that_is_no_arrays_is_named(tmp_path: Path, what: str) -> None:
+    np.savez(tmp_path / "a.npz", field=VALUES)
+    sizes = {"feild": "auto", "f*": "auto"}
+    report = gpuzarr.convert(tmp_path / "a.npz", tmp_path / "a.zarr", **{what: sizes})
+    assert [note.path for note in report.notes] == ["feild"]
+    assert what in report.notes[0].text
+
+
 def test_pickles_are_never_loaded(tmp_path: Path) -> None:
     np.save(tmp_path / "a.npy", np.array([{"a": 1}], object), allow_pickle=True)
     with pytest.raises(ConversionError, match="code"):

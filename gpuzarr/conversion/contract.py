@@ -42,7 +42,7 @@ class Problem(NamedTuple):
 
 
 class Note(NamedTuple):
-    """Something that takes another form in the target, with no value lost."""
+    """Something that takes another form in the target, with no value lost, or a choice that is for nothing there."""
 
     path: str
     text: str

@@ -88,6 +88,7 @@ def make_plan(source: Source, choices: Choices, chosen: Filter) -> Plan:
         else:
             _add(plan, found, choices, groups, labelled=source.labelled)
     plan.problems += [problem for problem in of_attributes if problem.path in plan.nodes]
+    plan.notes += choices.unused([found.path for found, _ in plan.arrays])
     return plan
 
 

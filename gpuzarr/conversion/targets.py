@@ -8,13 +8,13 @@ Format 2 has no dimension names: there they are xarray's attribute `_ARRAY_DIMEN
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import Any
 
 from gpuzarr.codecs.contract import Kind
-from gpuzarr.conversion.contract import FoundArray
+from gpuzarr.conversion.contract import FoundArray, Note
 from gpuzarr.create import array_metadata, as_codec, settings_of
 from gpuzarr.create_v2 import numcodecs_config
 from gpuzarr.dtypes import DataType, parse_dtype
@@ -56,6 +56,14 @@ class Choices:
             return array_metadata(**settings)
         except MetadataError as error:
             raise type(error)(f"array {found.path or '/'!r}: {error}") from error
+
+    def unused(self, paths: list[str]) -> Iterator[Note]:
+        """A note for every pattern of `chunks` and `shards` that is no array's, as one that is mistyped."""
+        for name in ("chunks", "shards"):
+            chosen = getattr(self, name)
+            for pattern in chosen if _is_by_path(chosen) else ():
+                if not any(fnmatchcase(path, pattern) for path in paths):
+                    yield Note(pattern, f"no array that is converted has such a path, for which there are {name}")
 
     def _kept(self, found: FoundArray, data_type: DataType, labelled: bool) -> dict[str, Any]:
         if found.like is not None and found.like.zarr_format == self.zarr_format:
@@ -100,9 +108,13 @@ def unplaced_missing(found: FoundArray, data_type: DataType, zarr_format: int) -
     return None
 
 
+def _is_by_path(chosen: Any) -> bool:
+    return isinstance(chosen, Mapping) and "shape" not in chosen
+
+
 def _for_array(chosen: Any, found: FoundArray) -> Any:
     """What is chosen for this array."""
-    if isinstance(chosen, Mapping) and "shape" not in chosen:
+    if _is_by_path(chosen):
         chosen = next((value for pattern, value in chosen.items() if fnmatchcase(found.path, pattern)), "keep")
     if isinstance(chosen, tuple | list) and len(chosen) != len(found.shape):
         return "keep"
