@@ -21,9 +21,10 @@ from gpuzarr.codecs.engines.memory import address, memory_at
 from gpuzarr.devices import Lane
 from gpuzarr.errors import ChunkNotFoundError, CorruptChunkError
 from gpuzarr.fetch import Encoded
-from gpuzarr.waves import Block, Wave
+from gpuzarr.waves import Block, BoxWave, Wave
 
 MOST_JOINED = 128 << 10  # bytes of a chunk; a larger one is well worth a call of its own
+MOST_PARTLY = 32 << 10  # the same, where little of it is wanted: what nobody wants would push others out of the cache
 BATCH = 512 << 10  # decoded bytes that are placed while the processor's cache still holds them
 
 
@@ -83,10 +84,13 @@ def _together(chain: CodecChain, wave: Wave, encoded: Encoded, dest: np.ndarray[
         return False
     if (packed := encoded.packed()) is None:
         return False
+    every = wave.blocks()
+    if chain.nbytes > MOST_PARTLY and _wants_little(every[0], chain.spec.size):
+        return False
     decode = chain.decode_joined(encoded.room, encoded.base, *packed)
     if decode is None:
         return False
-    for blocks in _batches(wave.blocks(), max(1, BATCH // chain.nbytes)):
+    for blocks in _batches(every, max(1, BATCH // chain.nbytes)):
         first, (last, counts, *_) = blocks[0].first, blocks[-1]
         rows = last + (1 if counts is None else prod(counts)) - first
         chunks, destination = lane.scratch((rows, *chain.spec.shape), chain.dtype)
@@ -95,6 +99,12 @@ def _together(chain: CodecChain, wave: Wave, encoded: Encoded, dest: np.ndarray[
         for block in blocks:
             put(chunks, block._replace(first=block.first - first), dest)
     return True
+
+
+def _wants_little(block: Block, size: int) -> bool:
+    """Whether of each chunk of a block, which has so many elements, less than half is wanted."""
+    wanted = [(i.stop - i.start) // (i.step or 1) if type(i) is slice else np.size(i) for i in block.in_chunk]
+    return 2 * prod(wanted) < size
 
 
 def _batches(blocks: Iterable[Block], most: int) -> Iterator[list[Block]]:
@@ -114,8 +124,8 @@ def _batches(blocks: Iterable[Block], most: int) -> Iterator[list[Block]]:
 
 def _strided(chain: CodecChain, wave: Wave, encoded: Encoded, dest: np.ndarray[Any, Any]) -> bool:
     """Place uncompressed chunks that lie at even distances; False, with nothing done, where they do not."""
-    if not chain.plain or (packed := encoded.packed()) is None:
-        return False
+    if not (chain.plain and isinstance(wave, BoxWave)) or (packed := encoded.packed()) is None:
+        return False  # of points, every row would be a block, which rows themselves are quicker than
     offsets, sizes = packed
     steps = np.diff(offsets)
     if (sizes != chain.nbytes).any() or (steps != steps[0]).any() or steps[0] < 0:

@@ -19,7 +19,7 @@ from gpuzarr.errors import LimitError
 from gpuzarr.grid import RectilinearGrid, RegularGrid
 from gpuzarr.metadata.model import ArrayMetadata
 from gpuzarr.options import config
-from gpuzarr.selection import Box, Selection
+from gpuzarr.selection import Coordinates, Selection
 from gpuzarr.storage.contract import Store
 
 AHEAD_BYTES = 128 << 20  # decoded bytes of waves beyond the device's own lanes, where a store is waited for
@@ -27,8 +27,10 @@ GUESSED_ITEM = 32  # bytes of an element of variable length, for sizing waves
 MOST_ROWS = 1 << 16  # of a wave: each costs some hundred bytes of keys and tables, however small its chunk
 LEAST_SPARED = 16 << 10  # bytes of an uncompressed chunk that a part of it must spare
 LEAST_ALONE = 96 << 10  # bytes that are read as quickly as a part of a single chunk is cut out
-LEAST_DECODED = 1 << 20  # bytes that are decoded as quickly as a few blocks of a single chunk are found
-LEAST_BLOCKS = 256 << 10  # bytes of a compressed chunk; smaller ones are mostly a single block
+LEAST_LANES = 32 << 10  # bytes of a part that is read where it lies; of smaller ones a second lane would be in the way
+LEAST_BLOCKS = (
+    2 << 20
+)  # bytes of a compressed chunk; of smaller ones, all blocks are decoded as quickly as some are found
 
 
 def worth_cutting(part: int, chunk: int) -> bool:
@@ -125,14 +127,13 @@ class StoredArray:
         A lane more must have about a millisecond of decoding to be worth waking, unless it will mostly wait.
         """
         if parts <= 1:  # as is the most frequent read
-            least = LEAST_ALONE if self.cuts else LEAST_DECODED if self.cuts_blocks else self.part_bytes
-            return Pace(1, 1, worth_cutting(least, self.part_bytes))
+            return Pace(1, 1, worth_cutting(LEAST_ALONE, self.part_bytes) if self.cuts else self.cuts_blocks)
         cuts = self.cuts or self.cuts_blocks
         lanes, each, device = self.device.lanes, self.part_bytes, self.device
-        if cuts and isinstance(selection, Box) and selection.reach is not None:
-            part = selection.reach * self.chain.spec.dtype.itemsize // parts
+        if cuts and (part := self._reach(parts, selection)) is not None:
             cuts = worth_cutting(part, each)
-            each = part if cuts and self.cuts else each
+            if cuts and self.cuts:
+                each, lanes = part, lanes if part >= LEAST_LANES else 1
         waves = 1  # of a GPU are large
         if device.kind == "cpu":
             chain = self.largest_chain if self.sharding is None else self.inner_chain
@@ -141,6 +142,14 @@ class StoredArray:
             return Pace(self.wave_rows(parts, each, device, waves), lanes, cuts)
         rows = self.wave_rows(parts, each, device, 1)  # the requests of a wave run together, and in a shard are one
         return Pace(rows, self.waiting_lanes(rows), cuts)
+
+    def _reach(self, parts: int, selection: Selection) -> int | None:
+        """Bytes of a chunk from the first to the last that is taken, on average; None where that is hard to tell."""
+        itemsize = self.chain.spec.dtype.itemsize
+        if isinstance(selection, Coordinates):
+            points = selection.count / parts  # of n in a row at random, the outermost are (n - 1) / (n + 1) of it apart
+            return itemsize + int(self.part_bytes * (points - 1) / (points + 1))
+        return None if selection.reach is None else selection.reach * itemsize // parts
 
     def wave_rows(self, parts: int, each: int, device: Device, waves: int) -> int:
         """Parts of one wave, where so many of `each` bytes are to make up about `waves` waves, or more."""

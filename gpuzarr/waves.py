@@ -30,18 +30,21 @@ class Block(NamedTuple):
     in_dest: tuple[Index, ...]  # of all of them together
 
     def split(self, most: int) -> Iterator[Block]:
-        """The same in blocks of at most `most` rows, as far as cuts along the first axis can do that."""
+        """The same in blocks of at most `most` rows, as far as cuts along one axis, the first with several, can do that."""
         if self.counts is None or prod(self.counts) <= most:
             yield self
             return
-        steps, *rest = self.counts
-        start, stop = self.in_dest[0].start, self.in_dest[0].stop
+        axis = next(i for i, count in enumerate(self.counts) if count > 1)
+        steps, rest = self.counts[axis], self.counts[axis + 1 :]
+        start, stop = self.in_dest[axis].start, self.in_dest[axis].stop
         rows, length = prod(rest), (stop - start) // steps
         many = max(1, most // rows)
+        before, behind = self.in_dest[:axis], self.in_dest[axis + 1 :]
         for step in range(0, steps, many):
             here = min(many, steps - step)
             dest = slice(start + step * length, start + (step + here) * length)
-            yield Block(self.first + step * rows, (here, *rest), self.in_chunk, (dest, *self.in_dest[1:]))
+            counts = (*self.counts[:axis], here, *rest)
+            yield Block(self.first + step * rows, counts, self.in_chunk, (*before, dest, *behind))
 
 
 @dataclass(eq=False)

@@ -245,3 +245,30 @@ def test_one_damaged_chunk_is_named(tmp_path: Any) -> None:
     path.write_bytes(blob)
     with pytest.raises(GpuzarrError, match="c/3/5"):
         z[...]
+
+
+@pytest.mark.parametrize("across", [0, 1])
+def test_a_strip_of_chunks_is_decoded_in_batches_whichever_way_it_lies(tmp_path: Any, across: int) -> None:
+    shape = (64, 64 * 40) if across else (64 * 40, 64)
+    data = np.arange(64 * 64 * 40, dtype="f4").reshape(shape)
+    z = gpuzarr.create_array(tmp_path, shape=shape, chunks=(64, 64), dtype="f4", compressors=ZstdCodec())
+    z[...] = data
+    batches: list[int] = []
+    chain = z._stored.chain
+    joined = chain.decode_joined
+    assert joined is not None
+
+    def watched_join(*arguments: Any) -> Any:
+        decode = joined(*arguments)
+
+        def count(first: int, rows: int, destination: int) -> Any:
+            batches.append(rows)
+            return decode(first, rows, destination)
+
+        return count
+
+    chain.decode_joined = watched_join
+    with gpuzarr.config.set({"threading.max_workers": 1}):
+        np.testing.assert_array_equal(z[...], data)
+    assert sum(batches) == 40
+    assert max(batches) <= 32  # half a megabyte, which stays in the cache until it is placed

@@ -42,7 +42,7 @@ class BloscCodec(BytesBytesCodec):
 
     name = "blosc"
     only_foreseen = True
-    bytes_per_ms = 3 << 20
+    bytes_per_ms = 2 << 20
 
     typesize: int | None = None
     cname: Cname = "zstd"
