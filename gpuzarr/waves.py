@@ -30,7 +30,7 @@ class Block(NamedTuple):
     in_dest: tuple[Index, ...]  # of all of them together
 
     def split(self, most: int) -> Iterator[Block]:
-        """The same in blocks of at most `most` rows, as far as cuts along one axis, the first with several, can do that."""
+        """The same in blocks of at most `most` rows, as far as cuts along the first axis with several can do that."""
         if self.counts is None or prod(self.counts) <= most:
             yield self
             return
