@@ -95,12 +95,16 @@ class Waves(Target):
                 raise Finding(f"a {table.format} stream reaches out of its chunk")
 
     def _covers(self, split: st.BloscWave) -> None:
-        for parts in ([*split.streams, split.stored, split.plain], [split.blocks, split.plain]):
-            held = np.zeros(len(split.unfit), np.int64)
-            for table in parts:
-                np.add.at(held, table.row, table.capacity if isinstance(table, st.Streams) else table.size)
-            if (held != np.where(split.unfit, 0, NBYTES)).any():
-                raise Finding("streams and copies do not cover a chunk once")
+        fit = ~split.unfit
+        held = np.zeros(len(fit), np.int64)
+        for table in (*split.streams, split.stored, split.plain):
+            np.add.at(held, table.row, table.capacity if isinstance(table, st.Streams) else table.size)
+        if (held != np.where(fit, NBYTES, 0)).any():
+            raise Finding("streams and copies do not cover a chunk once")
+        block, typesize, kind = (column[fit] for column in split.filters)
+        whole = (block > 0) & (block <= NBYTES) & (typesize >= 1) & (typesize <= 255) & (kind >= 0) & (kind <= 2)
+        if not whole.all():
+            raise Finding("a filter that there is not, or of blocks that there are not")
 
 
 def _array_at(address: int, size: int) -> np.ndarray:
