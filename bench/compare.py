@@ -38,13 +38,16 @@ class WrongResult(Exception):
 class Store:
     """One set of files, and the turns of a contender on it."""
 
-    def __init__(self, path: Path, data: np.ndarray[Any, Any], codec: str, layout: Layout, zarr_format: int) -> None:
-        self.path, self.data, self.layout = path, data, layout
-        create(path, data.shape, layout, codec, zarr_format)
-        writer = next(c for c in ALL if c.name in (FUSED, DEFAULT) and c.available())
-        writer.write(writer.open(path, "r+"), data)
+    def __init__(self, path: Path, data: np.ndarray[Any, Any]) -> None:
+        self.path, self.data = path, data
         self._checked: set[tuple[str, str]] = set()
         self._small, self._slabs, self._points = windows(data.shape, 100), slabs(data.shape), points(data.shape)
+
+    def fill(self, codec: str, layout: Layout, zarr_format: int) -> None:
+        """Write the files, with zarr-python."""
+        create(self.path, self.data.shape, layout, codec, zarr_format)
+        writer = next(c for c in ALL if c.name in (FUSED, DEFAULT) and c.available())
+        writer.write(writer.open(self.path, "r+"), self.data)
 
     def turn(self, what: str, contender: Contender) -> Callable[[], float]:
         """A function that does `what` once and returns its seconds (bytes for "memory")."""
@@ -156,7 +159,8 @@ def run(arguments: argparse.Namespace) -> report.Results:
                 asked = [w for w in arguments.what if w in QUESTIONS or (w in EXTRA and codec == "zstd")]
                 if not asked:
                     continue
-                store = Store(path, data, codec, layout, arguments.zarr_format)
+                store = Store(path, data)
+                store.fill(codec, layout, arguments.zarr_format)
                 for what in asked:
                     row = measure(store, Cell(what, codec, layout), contenders, arguments.rounds)
                     results.rows.append(row)

@@ -144,8 +144,11 @@ def fetch_ranges(
         places = np.cumsum(sizes) - sizes
         total = int(sizes.sum())
         room, base = lane.room(total + store.coalesce_gap)
-        view = byte_view(room)
-        into: list[Any] = _pieces(low, lengths, places[order], first, view, view[total:])
+        view, at = byte_view(room), places[order]
+        if len(spans) == order.size:  # no neighbours
+            into: list[Any] = [view[a:b] for a, b in zip(at.tolist(), (at + lengths).tolist(), strict=True)]
+        else:
+            into = _pieces(low, lengths, at, first, view, view[total:])
     else:
         if sum(stop - start for start, stop in spans) > MOST_ROOM + 4 * int(lengths.sum()):
             spans, first = _together(low, low + lengths, 0)  # mostly gaps, which are not worth their memory

@@ -84,13 +84,12 @@ def _together(chain: CodecChain, wave: Wave, encoded: Encoded, dest: np.ndarray[
         return False
     if (packed := encoded.packed()) is None:
         return False
-    every = wave.blocks()
-    if chain.nbytes > MOST_PARTLY and _wants_little(every[0], chain.spec.size):
+    if chain.nbytes > MOST_PARTLY and _wants_little(wave.in_chunk[0], chain.spec.size):
         return False
     decode = chain.decode_joined(encoded.room, encoded.base, *packed)
     if decode is None:
         return False
-    for blocks in _batches(every, max(1, BATCH // chain.nbytes)):
+    for blocks in _batches(wave.blocks(), max(1, BATCH // chain.nbytes)):
         first, (last, counts, *_) = blocks[0].first, blocks[-1]
         rows = last + (1 if counts is None else prod(counts)) - first
         chunks, destination = lane.scratch((rows, *chain.spec.shape), chain.dtype)
@@ -101,9 +100,9 @@ def _together(chain: CodecChain, wave: Wave, encoded: Encoded, dest: np.ndarray[
     return True
 
 
-def _wants_little(block: Block, size: int) -> bool:
-    """Whether of each chunk of a block, which has so many elements, less than half is wanted."""
-    wanted = [(i.stop - i.start) // (i.step or 1) if type(i) is slice else np.size(i) for i in block.in_chunk]
+def _wants_little(in_chunk: tuple[Any, ...], size: int) -> bool:
+    """Whether of a chunk, which has so many elements, less than half is wanted."""
+    wanted = [(i.stop - i.start) // (i.step or 1) if type(i) is slice else np.size(i) for i in in_chunk]
     return 2 * prod(wanted) < size
 
 
