@@ -272,14 +272,19 @@ def _wrong_entries(
     table: np.ndarray[Any, np.dtype[np.uint64]], first: int, stop: int | None
 ) -> np.ndarray[Any, np.dtype[np.bool_]]:
     """Rows with a mark of absence in one half, outside [first, stop), or of two chunks that share some bytes."""
-    offset, nbytes = table[:, 0], table[:, 1]
-    absent = offset == ABSENT
-    limit = np.uint64(2**63 - 1 if stop is None else max(stop, 0))
-    # nbytes > limit - offset cannot wrap where offset <= limit.
-    outside = ~absent & ((offset < first) | (offset > limit) | (nbytes > limit - np.minimum(offset, limit)))
-    wrong: np.ndarray[Any, np.dtype[np.bool_]] = outside | (absent != (nbytes == ABSENT))
-    rows = np.flatnonzero(~wrong & ~absent & (nbytes > 0))
-    rows = rows[np.lexsort((nbytes[rows], offset[rows]))]
+    signed = table.astype(np.int64)  # a mark of absence is -1, and what no file can have is negative
+    offset, nbytes = signed[:, 0], signed[:, 1]
+    absent = offset == -1
+    limit = 2**63 - 1 if stop is None else max(stop, 0)
+    # limit - offset cannot wrap where offset is not negative, and where it is, the row is decided by that.
+    outside = (offset < first) | (nbytes < 0) | (nbytes > limit - offset)
+    wrong: np.ndarray[Any, np.dtype[np.bool_]] = np.where(absent, nbytes != -1, outside)
+    rows = np.flatnonzero(~(wrong | absent) & (nbytes > 0))
+    rows = rows[np.argsort(offset[rows], kind="stable")]
+    start, size = offset[rows], nbytes[rows]
+    if (start[1:] >= (start + size)[:-1]).all():  # as in any shard that was written well
+        return wrong
+    rows = rows[np.lexsort((size, start))]
     start, size = offset[rows], nbytes[rows]
     # Same bytes twice are one chunk stored once.
     new = np.ones(len(rows), bool)
