@@ -50,7 +50,7 @@ def _write_chunks(stored: StoredArray, selection: Selection, source: np.ndarray[
         wave = plan.wave(range(i * rows, min(plan.size, (i + 1) * rows)))
         try:
             _write_wave(stored, wave, source, lane)
-        finally:  # of a wave that fails in the middle, some chunks were put
+        finally:  # of a wave that fails, some chunks were put, perhaps even the one that failed
             _forget(stored, wave)
 
     get_device("cpu").run(one_wave, ceil(plan.size / rows), stored.waiting_lanes(rows))
@@ -194,21 +194,32 @@ def _write_shards(stored: StoredArray, selection: Selection, source: np.ndarray[
         wave = plan.wave(range(plan.size))
         counts = inner_counts(stored, coords)
         stored.check_ceiling(f"the index of shard {key!r}", sharding.index_size(counts))
-        if all(wave.covers) and plan.size == _inside(stored, coords):
-            _put_shard(stored, key, counts, _encoded(stored, coords, plan, wave, [None] * prod(counts), source))
-        else:
+        try:
+            if all(wave.covers) and plan.size == _inside(stored, coords):
+                _put_shard(stored, key, counts, _encoded(stored, coords, plan, wave, [None] * prod(counts), source))
+            else:
+                update(stored, key, lambda old: _changed(stored, coords, plan, wave, old, source))
+        finally:  # what fails may have been put all the same
+            stored.shard_indexes.pop(key, None)
+            _forget(stored, wave)
 
-            def change(old: Any) -> Any:
-                chunks = _encoded(stored, coords, plan, wave, _old_chunks(stored, key, counts, old), source)
-                if not keeps_empty(stored) and all(data is None for data in chunks):
-                    return None
-                return _built(stored, chunks, counts)
+    get_device("cpu").run(one_shard, split.size, stored.waiting_lanes(max(1, split.largest)))
 
-            update(stored, key, change)
-        stored.shard_indexes.pop(key, None)
-        _forget(stored, wave)
 
-    get_device("cpu").run(one_shard, split.size, stored.waiting_lanes(split.largest))
+def _changed(
+    stored: StoredArray,
+    coords: tuple[int, ...],
+    plan: BoxPlan | PointRows,
+    wave: Wave,
+    old: Any,
+    source: np.ndarray[Any, Any],
+) -> Any:
+    """The shard `old` with the rows of the plan replaced; None where nothing is left to be kept."""
+    key, counts = stored.keys([coords])[0], inner_counts(stored, coords)
+    chunks = _encoded(stored, coords, plan, wave, _old_chunks(stored, key, counts, old), source)
+    if not keeps_empty(stored) and all(data is None for data in chunks):
+        return None
+    return _built(stored, chunks, counts)
 
 
 def _inside(stored: StoredArray, coords: tuple[int, ...]) -> int:

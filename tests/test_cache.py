@@ -11,6 +11,7 @@ import pytest
 
 import gpuzarr
 from gpuzarr.cache import ChunkCache
+from gpuzarr.errors import StoreWriteError
 from gpuzarr.storage import MemoryStore
 from gpuzarr.storage.wrappers import CountingStore
 from tests.oracle import same
@@ -78,6 +79,28 @@ def test_writes_drop_what_they_change(shards: Any) -> None:
     assert same(z[...], values)
     z.append(np.ones((4, 25), "i4"))
     assert same(z[...], np.concatenate([values, np.ones((4, 25), "i4")]))
+
+
+class _Doubtful(MemoryStore):
+    """A store whose answer to a put is lost."""
+
+    def set(self, key: str, value: Any) -> None:
+        super().set(key, value)
+        if not key.endswith("zarr.json"):
+            raise StoreWriteError(f"no answer about {key!r}")
+
+
+@LAYOUTS
+@pytest.mark.parametrize("rows", [slice(0, 10), slice(0, 3)], ids=["whole", "part"])
+def test_a_write_that_fails_drops_what_it_may_have_put(shards: Any, rows: slice) -> None:
+    z, store, values = array(shards)
+    objects = dict(store._store._objects)  # type: ignore[attr-defined]
+    z = gpuzarr.open_array(_Doubtful(objects), cache_bytes=1 << 20)
+    assert same(z[...], values)
+    with pytest.raises(StoreWriteError):
+        z[rows, :10] = -1
+    assert same(z[...], gpuzarr.open_array(MemoryStore(objects))[...])
+    assert z[0, 0] == -1
 
 
 def test_what_the_caller_does_with_a_result_does_not_reach_the_cache() -> None:

@@ -12,6 +12,7 @@ from zipfile import ZIP_DEFLATED
 import fsspec
 import pytest
 
+from gpuzarr.errors import ShortReadError
 from gpuzarr.storage import (
     CountingStore,
     FsspecStore,
@@ -111,3 +112,15 @@ class TestZarrPythonLocal(StoreContract):
     @pytest.fixture
     def store(self, tmp_path: Path) -> Store:
         return ZarrPythonStore(pytest.importorskip("zarr").storage.LocalStore(tmp_path / "root"))
+
+
+def test_a_part_that_was_not_read_does_not_count_though_the_object_has_it_a_moment_later() -> None:
+    """As while a writer that does not replace objects whole is at it: the out holds what it held before."""
+
+    class Growing(MemoryStore):
+        def size(self, key: str) -> int | None:
+            self.set(key, b"abcdefgh")
+            return super().size(key)
+
+    with pytest.raises(ShortReadError):
+        Growing({"k": b"abc"}).read_parts(["k"], [4], [bytearray(4)])

@@ -204,6 +204,25 @@ def test_a_file_that_grows_is_capped(store: LocalStore, root: Path, monkeypatch:
     assert len(value) == 202
 
 
+def test_what_was_not_read_does_not_count_though_the_file_has_it_a_moment_later(
+    store: LocalStore, root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As while a writer that does not replace files whole is at it: the room holds what it held before."""
+    readv = os.readv
+
+    def then(nbytes: int, buffers: Any, descriptor: int) -> int:
+        got = readv(descriptor, buffers)
+        (root / "k").write_bytes(b"x" * nbytes)
+        return got
+
+    store.set("k", b"")
+    monkeypatch.setattr(os, "readv", lambda descriptor, buffers: then(8, buffers, descriptor))
+    assert store.read_into(["k"], bytearray(8), 8) == [0]
+    store.set("k", b"abcdefghi")
+    monkeypatch.setattr(os, "readv", lambda descriptor, buffers: then(4, buffers, descriptor))
+    assert store.read_into(["k"], bytearray(8), 8) == [9]
+
+
 def test_an_equal_sized_replacement_is_another_state(store: LocalStore) -> None:
     store.set("k", b"abc")
     pieces = store.get_ranges("k", [Span(0, 1)])

@@ -338,3 +338,18 @@ def test_a_single_object_that_comes_as_an_array_is_that_object() -> None:
     z.vindex[[3]] = np.array(b"ccc", object)
     z.vindex[[0, 4]] = np.array(b"dd", object)
     assert z[...].tolist() == [b"dd", b"", b"", b"ccc", b"dd"]
+
+
+@pytest.mark.parametrize("in_flight", [0, 8], ids=["at hand", "behind a network"])
+@pytest.mark.parametrize("shards", [None, (8,)], ids=str)
+def test_nothing_may_be_written_anywhere(shards: Any, in_flight: int) -> None:
+    store = MemoryStore()
+    store.in_flight = in_flight
+    z = gpuzarr.create_array(store, shape=(20,), chunks=(4,), shards=shards, dtype="i4")
+    z[...] = 1
+    z[3:3] = 5
+    z.oindex[np.zeros(0, int)] = 5
+    z.vindex[np.zeros(0, int)] = 5
+    z.vindex[np.zeros(20, bool)] = 5
+    assert z[3:3].size == z.vindex[np.zeros(0, int)].size == 0
+    assert z[...].tolist() == [1] * 20

@@ -236,7 +236,10 @@ class Store(ABC):
             try:
                 pieces = self.get_ranges(key, [Span(start, start + len(out))], into=[out])
             except ShortReadError:
-                sizes.append(self.size(key))
+                size = self.size(key)
+                if size is not None and size >= start + len(out):
+                    raise  # it has grown since, and its part was not read
+                sizes.append(size)
             else:
                 sizes.append(None if pieces is None else self.size(key) if pieces.size is None else pieces.size)
         return sizes

@@ -174,7 +174,8 @@ class LocalStore(WritableDirectory):
                     try:
                         size = readv(descriptor, (place, beyond))
                         if not 0 < size <= len(place):
-                            size = self._state(descriptor, key).st_size
+                            now = self._state(descriptor, key).st_size
+                            size = size and max(size, now)  # what it has grown by since was not read
                     finally:
                         close(descriptor)
                 except OSError as error:
