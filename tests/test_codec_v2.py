@@ -84,10 +84,12 @@ def test_bytes_are_numcodecs_bytes(dtype: str, filters: list[Any], compressor: A
     kind = np.dtype(dtype)
     raw = RNG.integers(0, 50, (6, 5))
     chunk = raw.astype("S").astype(dtype) if kind.kind in "SU" else (raw % 2 if kind.kind == "b" else raw).astype(dtype)
-    if order == "F" and any(f["id"] == "bitround" for f in filters):
-        pytest.skip("numcodecs turns the chunk round: what it stores in this order, it reads back transposed")
     chain = v2_chain((6, 5), dtype, filters, compressor, order)
     encoded = bytes(memoryview(np.frombuffer(chain.encode(chunk), "u1")))
+    if order == "F" and any(f["id"] == "bitround" for f in filters):
+        # numcodecs turns the chunk round: what it stores in this order, it reads back transposed. We do not.
+        np.testing.assert_allclose(chain.decode(encoded), chunk, rtol=0.02)
+        return
     expected = by_numcodecs(chunk, order, *filters, *([compressor] if compressor else []))
     if compressor and compressor["id"] == "gzip":  # numcodecs stores the time of day
         expected = expected[:4] + bytes(4) + expected[8:]
