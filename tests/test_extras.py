@@ -1,4 +1,4 @@
-"""The extra `test` brings what tests ask for: a package that it lacks would be skipped everywhere, and nobody would see."""
+"""The extra `test` brings what tests ask for: what it lacked would be skipped everywhere, and nobody would see."""
 
 from __future__ import annotations
 

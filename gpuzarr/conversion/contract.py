@@ -6,6 +6,7 @@ that Zarr has no form for is a `Problem`, and never left out in silence.
 
 from __future__ import annotations
 
+import os
 import struct
 import tokenize
 import zipfile
@@ -149,6 +150,20 @@ class Source(ABC):
 
     def __exit__(self, *exc: object) -> None:
         self.close()
+
+
+class FileSource(Source):
+    """A source that is one local file."""
+
+    def __init__(self, path: str) -> None:
+        self._path = path
+
+    @property
+    def place(self) -> StorePath:
+        return file_place(self._path)
+
+    def identity(self) -> dict[str, Any]:
+        return file_identity(self._path, os.stat(self._path))
 
 
 def piece_shape(metadata: ArrayMetadata) -> tuple[int, ...]:

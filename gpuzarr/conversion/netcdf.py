@@ -6,7 +6,6 @@ nothing decoded, so that xarray decodes the target as it would have decoded the 
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from functools import partial
 from typing import Any
@@ -15,38 +14,28 @@ import numpy as np
 
 from gpuzarr.conversion.contract import (
     DAMAGE,
+    FileSource,
     Found,
     FoundArray,
     FoundGroup,
     Region,
-    Source,
-    file_identity,
-    file_place,
     plain_attributes,
     understanding,
 )
 from gpuzarr.errors import StoreReadError
 from gpuzarr.extras import load
-from gpuzarr.storage.resolve import StorePath
 
 
-class NetcdfSource(Source):
+class NetcdfSource(FileSource):
     """A data set with its variables."""
 
     labelled = True
 
     def __init__(self, path: str) -> None:
         xarray = load("xarray", "xarray")
-        self._path = path
+        super().__init__(path)
         with understanding(path):
             self._data = xarray.open_dataset(path, decode_cf=False, cache=False)
-
-    @property
-    def place(self) -> StorePath:
-        return file_place(self._path)
-
-    def identity(self) -> dict[str, Any]:
-        return file_identity(self._path, os.stat(self._path))
 
     def close(self) -> None:
         self._data.close()

@@ -20,18 +20,15 @@ from numpy.lib import format as npy
 
 from gpuzarr.conversion.contract import (
     DAMAGE,
+    FileSource,
     Found,
     FoundArray,
     FoundGroup,
     Problem,
     Region,
-    Source,
-    file_identity,
-    file_place,
     understanding,
 )
 from gpuzarr.errors import ConversionError, StoreReadError
-from gpuzarr.storage.resolve import StorePath
 
 _SUFFIX = ".npy"
 
@@ -76,18 +73,8 @@ def _found(path: str, header: _Header, size: int, name: str, body: Any, release:
     return FoundArray(path=path, shape=header.shape, dtype=header.dtype, read=read, release=release)
 
 
-class NpySource(Source):
+class NpySource(FileSource):
     """One array."""
-
-    def __init__(self, path: str) -> None:
-        self._path = path
-
-    @property
-    def place(self) -> StorePath:
-        return file_place(self._path)
-
-    def identity(self) -> dict[str, Any]:
-        return file_identity(self._path, os.stat(self._path))
 
     def nodes(self) -> Iterator[Found]:
         with open(self._path, "rb") as file:
@@ -96,18 +83,8 @@ class NpySource(Source):
         yield _found("", header, size, self._path, lambda: self._path, lambda: None)
 
 
-class NpzSource(Source):
+class NpzSource(FileSource):
     """A group of arrays."""
-
-    def __init__(self, path: str) -> None:
-        self._path = path
-
-    @property
-    def place(self) -> StorePath:
-        return file_place(self._path)
-
-    def identity(self) -> dict[str, Any]:
-        return file_identity(self._path, os.stat(self._path))
 
     def nodes(self) -> Iterator[Found]:
         yield FoundGroup(path="")
