@@ -30,7 +30,8 @@ from gpuzarr.making import fresh_consolidated
 from gpuzarr.metadata.model import ArrayMetadata, GroupMetadata, Node
 from gpuzarr.nodes import join, parents, read_node
 from gpuzarr.shards import read_index
-from gpuzarr.storage.contract import CONVERSION, DOCUMENTS, Store
+from gpuzarr.storage.contract import Store
+from gpuzarr.storage.keys import CONVERSION, DOCUMENTS
 from gpuzarr.stored import StoredArray
 from gpuzarr.survey import check_chunks
 

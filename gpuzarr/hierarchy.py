@@ -9,7 +9,8 @@ from gpuzarr.errors import ContainsArrayError, ContainsGroupError, MetadataError
 from gpuzarr.making import delete_node, make_parents, refuse_existing, write_metadata, write_metadata_if_absent
 from gpuzarr.metadata.model import ArrayMetadata, GroupMetadata, Node
 from gpuzarr.nodes import check_name, describe, join, kinds_at, normalize_path, parents
-from gpuzarr.storage.contract import DOCUMENTS, Store
+from gpuzarr.storage.contract import Store
+from gpuzarr.storage.keys import DOCUMENTS
 
 
 def make_nodes(store: Store, nodes: Mapping[str, Node], *, overwrite: bool = False) -> list[tuple[str, Node]]:

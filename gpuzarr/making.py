@@ -31,7 +31,8 @@ from gpuzarr.nodes import (
     parents,
     read_node,
 )
-from gpuzarr.storage.contract import DOCUMENTS, Buffer, Store
+from gpuzarr.storage.contract import Buffer, Store
+from gpuzarr.storage.keys import DOCUMENTS
 
 N = TypeVar("N", ArrayMetadata, GroupMetadata)
 _CHUNK_LIKE = re.compile(r"c$|c\.|\d")  # the first segment of a chunk's key, in any key encoding

@@ -27,7 +27,8 @@ from gpuzarr.metadata.documents import MAX_DOCUMENT_BYTES, parse_document
 from gpuzarr.metadata.model import ArrayMetadata, GroupMetadata, Node
 from gpuzarr.metadata.v2 import array_from_v2, group_from_v2
 from gpuzarr.metadata.v3 import node_from_v3
-from gpuzarr.storage.contract import DOCUMENTS, Buffer, Store
+from gpuzarr.storage.contract import Buffer, Store
+from gpuzarr.storage.keys import DOCUMENTS
 
 ZarrFormat = Literal[2, 3]
 UseConsolidated = bool | str | None

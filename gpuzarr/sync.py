@@ -13,7 +13,7 @@ from time import monotonic
 from typing import Any
 
 from gpuzarr.storage.atomic import open_directory
-from gpuzarr.storage.contract import LOCK_SUFFIX, validate_key
+from gpuzarr.storage.keys import LOCK_SUFFIX, validate_key
 from gpuzarr.storage.locks import FileLock, thread_lock
 
 

@@ -15,7 +15,7 @@ from gpuzarr.errors import ConversionError, DataTypeValidationError, KeyValidati
 from gpuzarr.metadata.model import ArrayMetadata, GroupMetadata, Node
 from gpuzarr.missing import MISSING
 from gpuzarr.nodes import check_name, parents
-from gpuzarr.storage.contract import CONVERSION, validate_prefix
+from gpuzarr.storage.keys import CONVERSION, validate_prefix
 
 SHOWN = 10  # problems that a message lists
 

@@ -21,7 +21,8 @@ from typing import Any
 from gpuzarr.errors import ConflictError, LockTimeoutError, StoreError
 from gpuzarr.nodes import describe, join
 from gpuzarr.opening import refuse_anything
-from gpuzarr.storage.contract import CONVERSION, Store
+from gpuzarr.storage.contract import Store
+from gpuzarr.storage.keys import CONVERSION
 from gpuzarr.storage.local import LocalStore
 
 NAME = CONVERSION

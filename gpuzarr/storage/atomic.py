@@ -23,7 +23,7 @@ from functools import cache
 from pathlib import Path
 
 from gpuzarr.errors import StoreWriteError
-from gpuzarr.storage.contract import TEMPORARY_PREFIX
+from gpuzarr.storage.keys import TEMPORARY_PREFIX
 from gpuzarr.storage.syscalls import exchange
 
 _DIRECTORY = os.O_DIRECTORY | os.O_CLOEXEC | getattr(os, "O_PATH", os.O_RDONLY)

@@ -2,7 +2,7 @@
 
 A store maps keys ("a/zarr.json", "a/c/0/1") to objects (bytes). Missing is `None`; every other failure raises
 a `StoreError` that names the key and chains the cause. Every byte count is compared with what was asked for.
-Keys are checked once, here (`validate_key`), by every store in every operation. The two batch reads of the
+Keys are checked once (`keys.validate_key`), by every store in every operation. The two batch reads of the
 corridor, `read_into` and `read_parts`, can be told that it was done already.
 
 A store writes `get`, `get_ranges`, `size`, `set`, `set_if_absent`, `delete`, `list` and `with_read_only`; all else
@@ -12,57 +12,18 @@ has a plain version here, to be replaced where the store can do better.
 from __future__ import annotations
 
 import os
-import re
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from functools import cached_property
 from typing import Any, Literal, NamedTuple, Self, TypeAlias, TypeVar
 
-from gpuzarr.errors import KeyValidationError, LimitError, ObjectChangedError, ReadOnlyError, ShortReadError
+from gpuzarr.errors import LimitError, ObjectChangedError, ReadOnlyError, ShortReadError
 from gpuzarr.extras import load
+from gpuzarr.storage.keys import validate_prefix
 from gpuzarr.storage.locks import thread_lock
 
 Buffer: TypeAlias = Any  # any C-contiguous bytes-like object; `collections.abc.Buffer` from Python 3.12 on
-
-MAX_KEY_BYTES = 1024
-DOCUMENTS = ("zarr.json", ".zarray", ".zgroup", ".zattrs", ".zmetadata")  # names of metadata documents, in any place
-CONVERSION = ".conversion.json"  # the notes of a conversion that is under way
-TEMPORARY_PREFIX = ".gz-"  # our temporary files; never a key, never listed
-LOCK_SUFFIX = ".__gzlock"  # our lock files; never a key, never listed
-
-# One pass in C for the common case: path segments without NUL or backslash, none empty, none only dots,
-# none that starts like our temporaries.
-_PLAIN_KEY = re.compile(r"(?!.*\.__gzlock(?:/|$))(?:(?!\.+(?:/|$))(?!\.gz-)[^/\\\0]+(?:/(?!$)|$))+", re.DOTALL)
-
-
-def validate_key(key: str) -> str:
-    """`key` itself, where a store may hold it; KeyValidationError where not.
-
-    Refused: the empty key, absolute keys, empty segments, segments of dots only ('.', '..'), NUL, backslash,
-    names that are reserved for temporary and lock files, and more than 1024 bytes of UTF-8.
-    """
-    if not _PLAIN_KEY.fullmatch(key) or (len(key) > 255 and len(key.encode()) > MAX_KEY_BYTES):
-        raise KeyValidationError(
-            f"key {key[:100]!r} is not allowed: a key is segments joined by '/', none empty or of dots only, without"
-            f" NUL or backslash, none reserved ({TEMPORARY_PREFIX}*, *{LOCK_SUFFIX}), at most {MAX_KEY_BYTES} bytes"
-        )
-    return key
-
-
-def is_key(name: str) -> bool:
-    """Whether a store may hold the key `name`."""
-    try:
-        validate_key(name)
-    except KeyValidationError:
-        return False
-    return True
-
-
-def validate_prefix(prefix: str) -> str:
-    """`prefix` without slashes around it; "" is the root. KeyValidationError as for a key."""
-    prefix = prefix.strip("/")
-    return validate_key(prefix) if prefix else ""
 
 
 def byte_view(value: Any) -> memoryview:

@@ -16,8 +16,8 @@ from typing import Any, Self
 from gpuzarr.errors import MissingPackageError, StoreError, StoreReadError
 from gpuzarr.storage.clients.contract import Client
 from gpuzarr.storage.clients.fsspec import FsspecClient
-from gpuzarr.storage.contract import is_key, validate_key, validate_prefix
 from gpuzarr.storage.event_loop import run
+from gpuzarr.storage.keys import is_key, validate_key, validate_prefix
 from gpuzarr.storage.remote import RemoteStore
 
 ALLOWED_EXCEPTIONS: tuple[type[Exception], ...] = (FileNotFoundError, IsADirectoryError, NotADirectoryError)

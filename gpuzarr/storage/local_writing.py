@@ -25,17 +25,8 @@ from gpuzarr.storage.atomic import (
     temporary_name,
 )
 from gpuzarr.storage.beside import Beside
-from gpuzarr.storage.contract import (
-    DOCUMENTS,
-    LOCK_SUFFIX,
-    TEMPORARY_PREFIX,
-    Buffer,
-    Leftover,
-    Store,
-    byte_view,
-    validate_key,
-    validate_prefix,
-)
+from gpuzarr.storage.contract import Buffer, Leftover, Store, byte_view
+from gpuzarr.storage.keys import DOCUMENTS, LOCK_SUFFIX, TEMPORARY_PREFIX, validate_key, validate_prefix
 from gpuzarr.storage.locks import FileLock, thread_lock
 from gpuzarr.storage.syscalls import sync_file_system
 from gpuzarr.storage.walk import hidden, hidden_beside, remove_beside

@@ -7,18 +7,8 @@ from contextlib import AbstractContextManager
 from typing import Any
 
 from gpuzarr.errors import KeyValidationError, StoreError, StoreReadError, StoreWriteError
-from gpuzarr.storage.contract import (
-    Buffer,
-    Pieces,
-    Span,
-    Store,
-    byte_view,
-    check_limit,
-    is_key,
-    pieces_of,
-    validate_key,
-    validate_prefix,
-)
+from gpuzarr.storage.contract import Buffer, Pieces, Span, Store, byte_view, check_limit, pieces_of
+from gpuzarr.storage.keys import is_key, validate_key, validate_prefix
 from gpuzarr.storage.locks import thread_lock
 from gpuzarr.storage.memory import object_bytes
 

@@ -9,17 +9,8 @@ from typing import Any
 from weakref import WeakValueDictionary
 
 from gpuzarr.errors import StoreError, StoreReadError
-from gpuzarr.storage.contract import (
-    Buffer,
-    Pieces,
-    Span,
-    Store,
-    byte_view,
-    check_limit,
-    pieces_of,
-    validate_key,
-    validate_prefix,
-)
+from gpuzarr.storage.contract import Buffer, Pieces, Span, Store, byte_view, check_limit, pieces_of
+from gpuzarr.storage.keys import validate_key, validate_prefix
 from gpuzarr.storage.locks import thread_lock
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from gpuzarr.errors import StoreError, StoreReadError
 from gpuzarr.storage.clients.contract import Client
-from gpuzarr.storage.contract import is_key, validate_key, validate_prefix
+from gpuzarr.storage.keys import is_key, validate_key, validate_prefix
 from gpuzarr.storage.remote import RemoteStore
 
 _METHODS = ("get_async", "put_async", "delete_async", "head_async", "list", "list_with_delimiter_async")

@@ -29,18 +29,9 @@ from gpuzarr.errors import (
 )
 from gpuzarr.options import config
 from gpuzarr.storage.clients.contract import Answer, Beyond, Changed, Client, Condition, TooLarge, Transient
-from gpuzarr.storage.contract import (
-    Buffer,
-    Pieces,
-    Span,
-    Store,
-    byte_view,
-    check_limit,
-    copy_into,
-    resolve_spans,
-    validate_key,
-)
+from gpuzarr.storage.contract import Buffer, Pieces, Span, Store, byte_view, check_limit, copy_into, resolve_spans
 from gpuzarr.storage.event_loop import gather, run
+from gpuzarr.storage.keys import validate_key
 from gpuzarr.storage.locks import thread_lock
 from gpuzarr.storage.patience import Patience
 

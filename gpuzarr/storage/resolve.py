@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from gpuzarr.errors import ReadOnlyError
-from gpuzarr.storage.contract import Buffer, Store, validate_key, validate_prefix
+from gpuzarr.storage.contract import Buffer, Store
+from gpuzarr.storage.keys import validate_key, validate_prefix
 from gpuzarr.storage.local import LocalStore
 from gpuzarr.storage.memory import MemoryStore
 

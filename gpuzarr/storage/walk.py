@@ -7,7 +7,8 @@ from collections.abc import Iterator
 
 from gpuzarr.errors import KeyValidationError
 from gpuzarr.storage.atomic import is_dead, open_directory, remove_hidden, stands_for
-from gpuzarr.storage.contract import LOCK_SUFFIX, TEMPORARY_PREFIX, Leftover, validate_key
+from gpuzarr.storage.contract import Leftover
+from gpuzarr.storage.keys import LOCK_SUFFIX, TEMPORARY_PREFIX, validate_key
 from gpuzarr.storage.locks import is_held
 
 

@@ -18,20 +18,9 @@ import numpy as np
 
 from gpuzarr.errors import ShortReadError, StoreError, StoreReadError, StoreWriteError
 from gpuzarr.options import config
-from gpuzarr.storage.contract import (
-    Buffer,
-    Pieces,
-    Span,
-    Store,
-    byte_view,
-    check_limit,
-    copy_into,
-    is_key,
-    resolve_spans,
-    validate_key,
-    validate_prefix,
-)
+from gpuzarr.storage.contract import Buffer, Pieces, Span, Store, byte_view, check_limit, copy_into, resolve_spans
 from gpuzarr.storage.event_loop import gather, run
+from gpuzarr.storage.keys import is_key, validate_key, validate_prefix
 from gpuzarr.storage.local import LocalStore
 from gpuzarr.storage.locks import thread_lock
 from gpuzarr.storage.memory import object_bytes

@@ -17,7 +17,8 @@ from pathlib import Path
 from typing import IO, Any, Literal, cast
 from zipfile import ZIP_STORED
 
-from gpuzarr.storage.contract import Buffer, Leftover, Pieces, Span, Store, byte_view, validate_key, validate_prefix
+from gpuzarr.storage.contract import Buffer, Leftover, Pieces, Span, Store, byte_view
+from gpuzarr.storage.keys import validate_key, validate_prefix
 from gpuzarr.storage.locks import thread_lock
 from gpuzarr.storage.walk import hidden_beside, remove_beside
 from gpuzarr.storage.zip_archive import Archive

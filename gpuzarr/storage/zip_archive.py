@@ -19,7 +19,8 @@ from zipfile import ZIP_STORED, BadZipFile, LargeZipFile, ZipFile, ZipInfo
 
 from gpuzarr.errors import StoreError, StoreReadError, StoreWriteError
 from gpuzarr.storage.atomic import open_directory, sync_directory, temporary_name
-from gpuzarr.storage.contract import DOCUMENTS, Buffer, Pieces, Span, check_limit, copy_into, pieces_of, resolve_spans
+from gpuzarr.storage.contract import Buffer, Pieces, Span, check_limit, copy_into, pieces_of, resolve_spans
+from gpuzarr.storage.keys import DOCUMENTS
 from gpuzarr.storage.zip_members import Source, locate, members_of, read_member
 
 _DOCUMENTS = frozenset(DOCUMENTS)

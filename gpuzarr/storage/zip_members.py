@@ -17,7 +17,8 @@ from typing import IO, Any
 from zipfile import ZIP_BZIP2, ZIP_DEFLATED, ZIP_LZMA, ZIP_STORED, ZipFile, ZipInfo
 
 from gpuzarr.errors import KeyValidationError, ShortReadError, StoreReadError
-from gpuzarr.storage.contract import check_limit, validate_key
+from gpuzarr.storage.contract import check_limit
+from gpuzarr.storage.keys import validate_key
 
 _LOCAL_HEADER = struct.Struct("<4s22xHH")
 _ENCRYPTED = 0x1

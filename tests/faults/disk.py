@@ -25,7 +25,7 @@ import pytest
 
 from gpuzarr.errors import KeyValidationError
 from gpuzarr.storage import atomic, local_writing
-from gpuzarr.storage.contract import validate_key
+from gpuzarr.storage.keys import validate_key
 
 Model = Literal["any order", "journal"]
 
