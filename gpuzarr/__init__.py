@@ -8,26 +8,28 @@ from typing import TYPE_CHECKING, Any
 from gpuzarr import errors, storage
 from gpuzarr._version import __version__
 from gpuzarr.api import (
-    array,
     consolidate_metadata,
-    create,
     create_array,
     create_group,
     create_hierarchy,
-    empty,
-    empty_like,
     from_array,
-    full,
-    full_like,
     group,
-    ones,
-    ones_like,
     open,
     open_array,
     open_consolidated,
     open_group,
-    open_like,
     tree,
+)
+from gpuzarr.api_numpy import (
+    array,
+    create,
+    empty,
+    empty_like,
+    full,
+    full_like,
+    ones,
+    ones_like,
+    open_like,
     zeros,
     zeros_like,
 )
