@@ -6,9 +6,9 @@
 //
 // `arithmetic` says in which type scale and offset are undone: 0 in none (there are none), 1 in 64-bit integers with the
 // sign of the source, 2, 4 or 8 in floats of that size. `scale` and `offset` are the bits of a 64-bit integer or of a
-// double that the smaller float has, too. `rule` 0 converts as NumPy does; 1 wants the value in the new type's range, and an integer to become one; 2
-// wants it unchanged. `map` is u64[2][pairs]: values that become others whatever the rest says, the first one that
-// matches: an integer or the bits of a double, and the bits of the number that it becomes.
+// double that the smaller float has, too. `rule` 0 converts as NumPy does; 1 wants the value in the new type's range, and
+// an integer to become one; 2 wants it unchanged. `map` is u64[2][pairs]: values that become others whatever the rest
+// says, the first one that matches: an integer or the bits of a double, and the bits of the number that it becomes.
 // What a rule does not let pass, and what NumPy leaves to the machine (a float beyond the integer's range, a signalling
 // NaN), becomes 0 and spoils the chunk. `spoilt` is u32[rows]. Types are those of `numbers.h`. Work items: rows * span.
 #include "numbers.h"
@@ -53,12 +53,7 @@ __device__ inline Number unscaled(Number x, u32 type, u64 scale, u64 offset) {
 
 // x / scale + offset in floats of a size; NaN stays the NaN that it is.
 __device__ inline double unscaled(double x, double scale, double offset, u32 size) {
-    if (is_nan(x)) return x;
-    if (size == 8) return x / scale + offset;
-    float quotient = (float)x / (float)scale;
-    if (size == 4) return (double)(quotient + (float)offset);
-    float half = (float)widened(narrowed((double)quotient, 2), 2);
-    return widened(narrowed((double)(half + (float)offset), 2), 2);
+    return is_nan(x) ? x : rounded(rounded(x / scale, size) + offset, size);
 }
 
 __device__ inline u64 highest(u32 type) { return ~(u64)0 >> (64 - 8 * (type & 15) + (type & SIGNED ? 1 : 0)); }

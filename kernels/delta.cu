@@ -62,13 +62,6 @@ extern "C" __global__ void delta_running(
     }
 }
 
-// The sum of two floats of this size, rounded to it.
-__device__ inline double added(double a, double b, u32 size) {
-    if (size == 8) return a + b;
-    float sum = (float)a + (float)b;
-    return size == 4 ? (double)sum : widened(narrowed((double)sum, 2), 2);
-}
-
 extern "C" __global__ void delta_floats(
     u64 items, u32* refused, u64 count, u32 type, const u8* __restrict__ source, u64 source_bytes, u64 source_stride,
     u8* __restrict__ dest, u64 dest_bytes, u64 dest_stride, u32* __restrict__ spoilt) {
@@ -82,7 +75,7 @@ extern "C" __global__ void delta_floats(
         double sum = 0;
         for (u64 i = 0; i < count && !is_nan(sum); ++i) {
             double number = widened(load_bits(source + row * source_stride, i, type), size);
-            sum = i ? added(sum, number, size) : number;  // not 0 + number, which would make 0.0 of -0.0
+            sum = i ? rounded(sum + number, size) : number;  // not 0 + number, which would make 0.0 of -0.0
             store_bits(dest + row * dest_stride, i, type, is_nan(sum) ? 0 : narrowed(sum, size));
         }
         if (is_nan(sum)) spoilt[row] = 1;

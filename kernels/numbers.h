@@ -6,6 +6,10 @@
 // A GPU and a CPU agree on every sum, quotient and conversion but for NaNs: which bits come out of those depends on the
 // machine. So quiet NaNs are carried over bit by bit, and where that does not settle it, the chunk is marked as spoilt:
 // the host then decodes it.
+//
+// CuPy has NVRTC flush subnormal floats to zero (-ftz=true), which no option of ours undoes. That concerns `float` only,
+// so all arithmetic is in `double`: a sum or a quotient of two smaller floats, rounded to a double and then to their
+// size, is what their own arithmetic gives, since a double has more than twice their bits.
 #pragma once
 #include "kernel.h"
 
@@ -78,12 +82,6 @@ __device__ inline u64 bits_of(double value) {
     return both.bits;
 }
 
-__device__ inline float as_single(u32 bits) {
-    Single both;
-    both.bits = bits;
-    return both.value;
-}
-
 __device__ inline u32 bits_of(float value) {
     Single both;
     both.value = value;
@@ -108,27 +106,27 @@ __device__ inline double widened(u64 bits, u32 size) {
     if (size == 8) return as_double(bits);
     u32 mantissa = mantissa_of(size);
     u64 sign = bits >> (8 * size - 1) << 63, fraction = bits & (((u64)1 << mantissa) - 1);
-    u64 last = size == 4 ? 255 : 31, exponent = bits >> mantissa & last;
+    u64 last = size == 4 ? 255 : 31, exponent = bits >> mantissa & last, bias = 1023 - last / 2;
     if (exponent == last) return as_double(sign | (u64)0x7FF << 52 | fraction << (52 - mantissa));
-    if (size == 4) return (double)as_single((u32)bits);
-    if (exponent == 0) return as_double(sign | bits_of((double)fraction * (1.0 / 16777216)));
-    return as_double(sign | (exponent + 1008) << 52 | fraction << 42);
+    if (exponent == 0) return as_double(sign | bits_of((double)fraction * as_double((bias + 1 - mantissa) << 52)));
+    return as_double(sign | (exponent + bias) << 52 | fraction << (52 - mantissa));
 }
 
 // A double as a float of 2, 4 or 8 bytes: the nearest, or the even one of two.
 __device__ inline u64 narrowed(double value, u32 size) {
-    u64 bits = bits_of(value), magnitude = bits & ~((u64)1 << 63), sign = bits >> 63;
+    u64 bits = bits_of(value), magnitude = bits & ~((u64)1 << 63), sign = bits >> 63 << (8 * size - 1);
     if (size == 8) return bits;
-    if (size == 4)
-        return is_nan(value) ? sign << 31 | 0x7F800000u | (magnitude >> 29 & 0x7FFFFF) : bits_of((float)value);
-    sign <<= 15;
-    if (is_nan(value)) return sign | 0x7C00 | (magnitude >> 42 & 0x3FF);
-    double positive = as_double(magnitude);
-    if (positive >= 65520) return sign | 0x7C00;
-    if (positive < 1.0 / 16384) {  // subnormal: a multiple of 2^-24, rounded where a double has no more fraction bits
-        double shifted = positive * 16777216 + 4503599627370496.0;
-        return sign | (u64)(shifted - 4503599627370496.0);
+    u32 mantissa = mantissa_of(size), lost = 52 - mantissa;
+    u64 last = size == 4 ? 255 : 31, bias = 1023 - last / 2, infinite = last << mantissa;
+    if (is_nan(value)) return sign | infinite | (magnitude >> lost & (((u64)1 << mantissa) - 1));
+    if (magnitude < (bias + 1) << 52) {  // a multiple of the smallest, rounded where a double has no more fraction bits
+        double whole = as_double(magnitude) * as_double((2045 - bias + mantissa) << 52) + 4503599627370496.0;
+        return sign | (u64)(whole - 4503599627370496.0);
     }
-    u64 rounded = magnitude + (((u64)1 << 41) - 1) + (magnitude >> 42 & 1);
-    return sign | ((rounded >> 42) - ((u64)1008 << 10));
+    u64 nearest = (magnitude + (((u64)1 << (lost - 1)) - 1) + (magnitude >> lost & 1)) >> lost;
+    nearest -= bias << mantissa;
+    return sign | (nearest < infinite ? nearest : infinite);
 }
+
+// The nearest float of 2, 4 or 8 bytes, as a double.
+__device__ inline double rounded(double value, u32 size) { return widened(narrowed(value, size), size); }

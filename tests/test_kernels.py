@@ -3,8 +3,10 @@ for every GPU."""
 
 from __future__ import annotations
 
+import ctypes
 import importlib.util
 import os
+import platform
 import re
 import shutil
 import subprocess
@@ -22,6 +24,7 @@ from gpuzarr.devices.columns import pack
 from gpuzarr.devices.gpu import GpuDevice
 from gpuzarr.devices.numpy_checksums import SEGMENT, adler32, adler32_rows, xxh64
 from gpuzarr.devices.numpy_kernels import NUMPY_KERNELS, unfiltered
+from gpuzarr.devices.numpy_numbers import type_code
 from gpuzarr.errors import GpuError
 from tests.kernel_cases import Case, Outcome, by_numpy, cases, differences, outcome
 
@@ -93,12 +96,63 @@ def test_kernels_compile_for_every_gpu(tmp_path: Path, long_form: bool) -> None:
         for architecture in architectures:
             program = nvrtc.createProgram(text, "kernels.cu", (), ())
             try:
-                nvrtc.compileProgram(program, (f"--gpu-architecture=sm_{architecture}", "-std=c++17"))
+                options = (f"--gpu-architecture=sm_{architecture}", "-std=c++17", "-ftz=true")  # the last by CuPy
+                nvrtc.compileProgram(program, options)
             except nvrtc.NVRTCError:
                 pytest.fail(f"sm_{architecture}: {nvrtc.getProgramLog(program)}")
             assert nvrtc.getCUBIN(program)
     else:
         pytest.skip("neither nvcc nor CuPy's NVRTC here")
+
+
+# What CuPy's compilation does to floats, done to all of a thread's arithmetic: subnormal ones are taken and given as 0.
+FLUSHING = 'extern "C" void flush(int on) { __builtin_ia32_ldmxcsr(on ? 0x9FC0 : 0x1F80); }'
+
+
+@needs_compiler
+@pytest.mark.skipif(platform.machine() != "x86_64", reason="the switch is that of x86-64")
+def test_subnormal_floats_outlive_a_machine_that_flushes_them(tmp_path: Path) -> None:
+    text = kernels.source("convert.cu", "delta.cu") + FLUSHING
+    kernels.build_host_library(tmp_path / "flushing.so", text, str(kernels.compiler()))
+    library = ctypes.CDLL(str(tmp_path / "flushing.so"))
+    rng = np.random.default_rng(0)
+    few = rng.integers(0, 1 << 25, 4000, dtype=np.uint32)  # subnormal, and the least of the others
+    f4 = np.concatenate([few, few | 1 << 31, rng.integers(0, 0xFF << 23, 4000, dtype=np.uint32)]).view("f4")
+    near = f4.astype("f8") * (1 + rng.integers(-2, 3, f4.size) * 2.0**-25)  # half-way between two floats, and beside it
+    limits = np.array([0, -0.0, np.inf, -np.inf, 3.4028235677973362e38, 3.4028235677973366e38, 1e300, 2.0**-150, 5e-324])
+    f8 = np.concatenate([near, limits, f4.astype("f8") / 3])
+    with np.errstate(over="ignore", under="ignore"):
+        for source, scale, want in (
+            (f4, 0.0, f4.astype("f8")),
+            (f8, 0.0, f8.astype("f4")),
+            (f4, 3.0, f4 / np.float32(3) + np.float32(1e-41)),
+        ):
+            found, spoilt = np.empty_like(want), np.zeros(1, np.uint32)
+            rows = [(a, a.nbytes, a.nbytes, type_code(a.dtype)) for a in (source, found)]
+            sums = (4, *(bits_of(x) for x in (scale, np.float32(1e-41)))) if scale else (0, 0, 0)
+            call(library, "convert_rows", (1, 1, source.size, *rows[0], *sums, 0, 0, 0, *rows[1], spoilt))
+            assert found.tobytes() == want.tobytes()
+        small, sums = f4[:2000], np.empty(2000, "f4")
+        there, here = ((a, a.nbytes, a.nbytes) for a in (small, sums))
+        call(library, "delta_floats", (2000, type_code(small.dtype), *there, *here, np.zeros(1, np.uint32)))
+        assert sums.tobytes() == np.cumsum(small).tobytes()
+
+
+def bits_of(value: Any) -> int:
+    return int(np.float64(value).view(np.uint64))
+
+
+def call(library: ctypes.CDLL, kernel: str, args: tuple[Any, ...]) -> None:
+    """One thread of a kernel, on a machine that flushes."""
+    refused = np.zeros(1, np.uint32)
+    values = [ctypes.c_uint64(1), ctypes.c_void_p(refused.ctypes.data)]
+    values += [kernels.host_value(v) for v in kernels.convert(kernel, args, lambda a: int(a.ctypes.data))]
+    library.flush(1)
+    try:
+        getattr(library, kernel)(*values)
+    finally:
+        library.flush(0)
+    assert refused[0] == 0
 
 
 def test_sources_are_whole_and_say_what_they_do() -> None:
