@@ -7,7 +7,8 @@ import sys
 import threading
 from contextlib import suppress
 from types import ModuleType, SimpleNamespace
-from typing import Any
+from typing import Any, ClassVar
+from weakref import WeakValueDictionary
 
 import numpy as np
 import pytest
@@ -50,17 +51,21 @@ class Stream:
 class Event:
     """An event."""
 
+    known: ClassVar[WeakValueDictionary[int, Event]] = WeakValueDictionary()
+
     def __init__(self, block: bool = False, disable_timing: bool = False) -> None:
         self.stream: Any = "never recorded"
+        self.ptr = id(self)
+        self.known[self.ptr] = self
 
     def record(self, stream: Any = None) -> None:
         self.stream = getattr(Stream.current, "value", None) if stream is None else stream
 
-    @property
-    def done(self) -> bool:
-        """All work is done at once, but on a GPU that hangs."""
-        assert self.stream != "never recorded"
-        return not FakeCupy.hangs
+    @classmethod
+    def query(cls, ptr: int) -> int:
+        """A status, which CuPy does not look at: all work is done at once, but on a GPU that hangs or has failed."""
+        assert cls.known[ptr].stream != "never recorded"
+        return FakeCupy.event_status
 
 
 class Device:
@@ -88,11 +93,12 @@ class Device:
 
 
 class FakeCupy(ModuleType):
-    """The module. `fails` is a CUDA status that every copy gives; `full` counts allocations that still fail; `freed`
-    counts how often the pool was emptied."""
+    """The module. `fails` is a CUDA status that every copy gives, and `event_status` that of every event; `full` counts
+    allocations that still fail; `freed` counts how often the pool was emptied; `locked` has the sizes of page-locked
+    memory."""
 
     __version__ = "0 (fake)"
-    hangs = False
+    event_status = 0
     ndarray = EmulatedArray
 
     def __init__(self) -> None:
@@ -100,7 +106,8 @@ class FakeCupy(ModuleType):
         self.memories: dict[int, EmulatedDevice] = {}
         self.fails: int | None = None
         self.full = self.freed = 0
-        self.broken_kernels = False
+        self.broken_kernels: type[Exception] | None = None
+        self.locked: list[int] = []
         self.devices = 1
         self.streams: list[Stream] = []
         runtime = SimpleNamespace(
@@ -117,6 +124,7 @@ class FakeCupy(ModuleType):
             runtimeGetVersion=lambda: 13020,
             memcpyAsync=self._copy,
             memsetAsync=self._set,
+            eventQuery=Event.query,
         )
         compiler = SimpleNamespace(CompileException=type("CompileException", (Exception,), {}))
         self.cuda = SimpleNamespace(
@@ -129,7 +137,7 @@ class FakeCupy(ModuleType):
             Event=Event,
             get_elapsed_time=self._elapsed,
             get_current_stream=lambda: getattr(Stream.current, "value", None),
-            alloc_pinned_memory=lambda n: bytearray(n),
+            alloc_pinned_memory=self._lock_memory,
         )
 
     @property
@@ -144,14 +152,15 @@ class FakeCupy(ModuleType):
         return getattr(self.memory.xp, name)
 
     def asarray(self, value: Any) -> EmulatedArray:
-        """Of a host array, or of what tells of this GPU's memory or another one's."""
+        """Of a host array, or of what tells of this GPU's memory; a copy of what lies on another one."""
         if not hasattr(value, "__cuda_array_interface__"):
             return self.memory.xp.asarray(value)  # type: ignore[no-any-return]
         at = value.__cuda_array_interface__["data"][0]
         for memory in self.memories.values():
             with suppress(ValueError):
                 memory.room_at(at)
-                return memory._interfaced(value)
+                found = memory._interfaced(value)
+                return found if memory is self.memory else self.memory.xp.asarray(found._host)  # type: ignore[no-any-return]
         raise ValueError(f"{at:#x} is in no GPU's memory")
 
     def _count(self) -> int:
@@ -164,6 +173,10 @@ class FakeCupy(ModuleType):
         assert begin.stream is end.stream
         assert isinstance(begin.stream, Stream)
         return 1.0
+
+    def _lock_memory(self, nbytes: int) -> bytearray:
+        self.locked.append(nbytes)
+        return bytearray(nbytes)
 
     def _stream(self, non_blocking: bool) -> Stream:
         self.streams.append(Stream(non_blocking))
@@ -200,7 +213,7 @@ class FakeCupy(ModuleType):
 
     def _function(self, kernel: str) -> Any:
         if self.broken_kernels:
-            raise self.cuda.compiler.CompileException("fake")
+            raise self.broken_kernels("fake")
         function = getattr(kernels.host_library(), kernel)
         function.restype = None
 

@@ -11,7 +11,7 @@ import threading
 from collections.abc import Callable
 from importlib.machinery import ModuleSpec
 from pathlib import Path
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -243,6 +243,13 @@ def test_a_destination_on_another_gpu_is_refused(fake: fake_cupy.FakeCupy) -> No
         z.get_basic_selection(out=other)
     with pytest.raises(DeviceError, match="in the memory of cuda:2 cannot be used on device 'cuda:1'"):
         z[...] = other
+    # CuPy has no objection to this one: it makes a copy on the current GPU.
+    told = {"shape": (5,), "typestr": "<f8", "data": (get_device("cuda:2").address(other), False), "version": 3}
+    silent = SimpleNamespace(__cuda_array_interface__=told, owner=other)
+    with pytest.raises(
+        DeviceError, match="'cuda:1' cannot use the memory of this SimpleNamespace: CuPy has made a copy"
+    ):
+        z.get_basic_selection(out=silent)
     mine = get_device("cuda:1").empty((5,), np.dtype("f8"))
     assert z.get_basic_selection(out=mine) is mine
     assert mine.get().tolist() == list(range(5))

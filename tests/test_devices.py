@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import builtins
 import gc
 import subprocess
 import sys
@@ -901,9 +902,21 @@ def test_a_full_gpu_empties_its_pool_first(fake: fake_cupy.FakeCupy) -> None:
     assert fake.freed == 3
 
 
-def test_nvrtc_may_fail(fake: fake_cupy.FakeCupy) -> None:
+def test_page_locked_memory_comes_in_few_sizes(fake: fake_cupy.FakeCupy) -> None:
+    """CuPy's pool keeps what was freed for its very size, so as many sizes as waves would fill the host."""
     device = cuda.CudaDevice()
-    fake.broken_kernels = True
+    for nbytes in range(0, 1 << 20, 997):
+        memory = device.pinned(nbytes)
+        assert memory.nbytes == nbytes
+        assert fake.locked[-1] >= max(1, nbytes)
+        assert fake.locked[-1] <= nbytes * 5 // 4 + 256
+    assert len(set(fake.locked)) < 100
+
+
+@pytest.mark.parametrize("kind", ["CompileException", "RuntimeError", "OSError"])
+def test_nvrtc_may_fail(fake: fake_cupy.FakeCupy, kind: str) -> None:
+    device = cuda.CudaDevice()
+    fake.broken_kernels = getattr(fake.cuda.compiler, kind, None) or getattr(builtins, kind)
 
     def work(lane: GpuLane) -> None:
         area = put(device, np.zeros(8), lane)

@@ -64,11 +64,25 @@ def test_cuda_is_asked_whether_it_is_done(monkeypatch: pytest.MonkeyPatch) -> No
     fake_cupy.install(monkeypatch)
     device = cuda.CudaDevice()
     device.run(lambda _, lane: lane.settle(), 1)
-    monkeypatch.setattr(fake_cupy.FakeCupy, "hangs", True)
+    monkeypatch.setattr(fake_cupy.FakeCupy, "event_status", cuda.NOT_READY)
     with config.set({"gpu.timeout": 0.01}), pytest.raises(GpuTimeoutError, match=LOST):
         device.run(lambda _, lane: lane.settle(), 1)
     with pytest.raises(GpuContextLostError, match=LOST):
         device.allocate(1)
+
+
+def test_a_fault_ends_the_wait_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """CuPy's event is merely not done when a kernel has written to where it may not."""
+    fake_cupy.install(monkeypatch)
+    device = cuda.CudaDevice()
+    monkeypatch.setattr(fake_cupy.FakeCupy, "event_status", 700)
+    with (
+        config.set({"gpu.timeout": 5.0}),
+        pytest.raises(GpuContextLostError, match="start a new one: cudaError 700") as e,
+    ):
+        device.run(lambda _, lane: lane.settle(), 1)
+    assert type(e.value) is GpuContextLostError  # and no timeout
+    assert len(device._stuck) == 1
 
 
 @pytest.fixture

@@ -21,11 +21,11 @@ import numpy as np
 from gpuzarr.devices import kernels
 from gpuzarr.devices.borrowing import CUDA, CUDA_MANAGED
 from gpuzarr.devices.contract import check_fits
-from gpuzarr.devices.gpu import Argument, DeviceArray, GpuDevice, GpuLane, HostArray, check_host
+from gpuzarr.devices.gpu import Argument, DeviceArray, GpuDevice, GpuLane, HostArray, check_host, rounded
 from gpuzarr.errors import ForkError, GpuError, GpuMemoryError
 
 # cudaError_t values. After a sticky one, every call of the process fails.
-OUT_OF_MEMORY, NOT_INITIALIZED = 2, 3
+OUT_OF_MEMORY, NOT_INITIALIZED, NOT_READY = 2, 3, 600
 STICKY = {214, 220, 700, 702, 709, 710, *range(714, 720), 999}
 TO_DEVICE, TO_HOST = 1, 2  # cudaMemcpyKind
 
@@ -138,10 +138,11 @@ class CudaDevice(GpuDevice):
         return int(array.data.ptr)
 
     def pinned(self, nbytes: int) -> HostArray:
-        """Page-locked host memory, uint8."""
+        """Page-locked host memory, uint8. CuPy keeps what was freed for the next one of exactly its size, for ever: so
+        there are few sizes."""
         self.check()
         with self._here():
-            memory = self._cupy.cuda.alloc_pinned_memory(max(1, nbytes))
+            memory = self._cupy.cuda.alloc_pinned_memory(rounded(nbytes))
         return np.frombuffer(memory, np.uint8, nbytes)
 
     # ---- work
@@ -189,20 +190,26 @@ class CudaDevice(GpuDevice):
                 module = self._cupy.RawModule(code=code, options=("-std=c++17",), backend="nvrtc")
                 try:
                     found = module.get_function(kernel)
-                except self._cupy.cuda.compiler.CompileException as error:
+                except self._cupy.cuda.runtime.CUDARuntimeError:
+                    raise
+                except (self._cupy.cuda.compiler.CompileException, OSError, RuntimeError) as error:  # or there is none
                     raise GpuError(f"NVRTC cannot compile kernel {kernel!r} for {self.name!r}: {error}") from error
                 self._functions[kernel] = found
         return found
 
     def progress(self, lane: GpuLane) -> Callable[[], bool]:
-        """By an event on the lane's stream."""
+        """By an event on the lane's stream. Its own `done` takes a fault for work that goes on for ever."""
+        runtime = self._cupy.cuda.runtime
         with self._here():
             end = self._cupy.cuda.Event(disable_timing=True)
             end.record(lane.stream)
 
         def done() -> bool:
             with self._here():
-                return bool(end.done)
+                status = runtime.eventQuery(end.ptr)
+                if status not in (0, NOT_READY):
+                    raise runtime.CUDARuntimeError(status)
+                return bool(status == 0)
 
         return done
 
@@ -218,7 +225,10 @@ class CudaDevice(GpuDevice):
         return str(self._cupy.cuda.runtime.getDeviceProperties(self.number)["name"].decode())
 
     def _interfaced(self, value: Any) -> DeviceArray:
-        return self._cupy.asarray(value)
+        array = self._cupy.asarray(value)
+        if array.size and array.data.ptr != value.__cuda_array_interface__["data"][0]:
+            raise ValueError("CuPy has made a copy, as it does of memory of another GPU")
+        return array
 
     def _number_of(self, array: DeviceArray) -> int:
         return int(array.device.id)

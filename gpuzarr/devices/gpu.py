@@ -64,7 +64,7 @@ class GpuLane(Lane):
         """At least `nbytes` of page-locked host memory for encoded bytes, and its address; one for each wave."""
         if self._room.nbytes < nbytes:
             self._held.append(self._room)  # the stream may still read it
-            self._room = self.device.pinned(_rounded(nbytes))
+            self._room = self.device.pinned(rounded(nbytes))
         return self._room, _host_address(self._room)
 
     def area(self, name: str, nbytes: int) -> DeviceArray:
@@ -73,7 +73,7 @@ class GpuLane(Lane):
         held = self._areas.get(name)
         if held is None or held.nbytes < nbytes:
             self._areas.pop(name, None)
-            held = self._areas[name] = self.device.allocate(_rounded(nbytes))
+            held = self._areas[name] = self.device.allocate(rounded(nbytes))
         return held
 
     def scratch(self, shape: tuple[int, ...], dtype: np.dtype[Any]) -> tuple[DeviceArray, int]:
@@ -91,7 +91,7 @@ class GpuLane(Lane):
         ends = np.cumsum([-(-size // 16) * 16 for size in sizes]).tolist()
         total = ends[-1] if ends else 0
         if not self._blocks or self._sent + total > self._blocks[-1][0].nbytes:
-            nbytes = max(TABLES, _rounded(2 * total))
+            nbytes = max(TABLES, rounded(2 * total))
             self._blocks.append((self.device.pinned(nbytes), self.device.allocate(nbytes)))
             self._sent = 0
         host, block = self._blocks[-1]
@@ -373,8 +373,8 @@ class GpuDevice(Device):
         self._return(lane)
 
 
-def _rounded(nbytes: int) -> int:
-    """Up to a multiple of 1/8 of the next power of two, so that areas that vary a little are not got anew."""
+def rounded(nbytes: int) -> int:
+    """Bytes, up to a multiple of 1/8 of the next power of two, so that areas that vary a little are not got anew."""
     unit = max(ALIGNMENT, 1 << max(0, nbytes.bit_length() - 3))
     return -(-max(nbytes, 1) // unit) * unit
 
