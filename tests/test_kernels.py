@@ -119,7 +119,9 @@ def test_subnormal_floats_outlive_a_machine_that_flushes_them(tmp_path: Path) ->
     few = rng.integers(0, 1 << 25, 4000, dtype=np.uint32)  # subnormal, and the least of the others
     f4 = np.concatenate([few, few | 1 << 31, rng.integers(0, 0xFF << 23, 4000, dtype=np.uint32)]).view("f4")
     near = f4.astype("f8") * (1 + rng.integers(-2, 3, f4.size) * 2.0**-25)  # half-way between two floats, and beside it
-    limits = np.array([0, -0.0, np.inf, -np.inf, 3.4028235677973362e38, 3.4028235677973366e38, 1e300, 2.0**-150, 5e-324])
+    limits = np.array(
+        [0, -0.0, np.inf, -np.inf, 3.4028235677973362e38, 3.4028235677973366e38, 1e300, 2.0**-150, 5e-324]
+    )
     f8 = np.concatenate([near, limits, f4.astype("f8") / 3])
     with np.errstate(over="ignore", under="ignore"):
         for source, scale, want in (

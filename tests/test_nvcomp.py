@@ -5,8 +5,10 @@ from __future__ import annotations
 import ctypes
 import gzip
 import sys
+import time
 import types
 import zlib
+from concurrent.futures import ThreadPoolExecutor
 
 import numcodecs
 import numpy as np
@@ -177,6 +179,23 @@ def test_each_version_is_asked_by_its_own_names(version, temp_name, arguments):
     # Table rows of 3 numbers of 8 bytes: addresses, sizes, capacities, destinations, actual sizes, statuses.
     assert call[:8] == (1000, 1024, 1048, 1096, 3, 5000, 64, 1072)
     assert call[9:] == (1120, 77)
+
+
+def test_lanes_take_turns_to_start_decoding():
+    library, inside, seen = _Library(6000, "DecompressGetTempSize"), [], []
+
+    def decode(*_):
+        inside.append(1)
+        time.sleep(0.002)
+        seen.append(len(inside))
+        inside.pop()
+        return 0
+
+    library.functions["nvcompBatchedLZ4DecompressAsync"].answer = decode
+    nvcomp = Nvcomp(library)
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(lambda _: nvcomp.decompress("lz4", 1, 0, 1, 1, 0, 0, 0), range(16)))
+    assert seen == [1] * 16
 
 
 @pytest.mark.parametrize("version", [4200, 7000])

@@ -10,6 +10,7 @@ nvCOMP believes its input: what it is given must have come through `streams`.
 from __future__ import annotations
 
 import ctypes
+import threading
 from ctypes import POINTER, byref, c_int, c_int32, c_size_t, c_uint32, c_void_p
 from typing import Any, NamedTuple
 
@@ -91,10 +92,12 @@ def unpack_results(
 class Nvcomp:
     """The library, loaded. Raises GpuError where it is not installed or of another version.
 
-    Calls for one device come from one thread at a time; each stream in flight has scratch of its own.
+    One thread at a time starts decoding, since nothing says that several may; each stream in flight has scratch of its
+    own.
     """
 
     def __init__(self, library: Any = None) -> None:
+        self._one_at_a_time = threading.Lock()
         self._library = _load() if library is None else library
         properties = _Properties()
         self._call("nvcompGetProperties", [c_void_p], byref(properties))
@@ -176,10 +179,11 @@ class Nvcomp:
         if not count:  # an error to nvCOMP
             return
         row = [listed + 8 * count * i for i in range(6)]
-        self._call(
-            f"nvcompBatched{FORMATS[format]}DecompressAsync", None,
-            row[0], row[1], row[2], row[4], count, temp, temp_bytes, row[3], _Options(), row[5], stream,
-        )  # fmt: skip
+        with self._one_at_a_time:
+            self._call(
+                f"nvcompBatched{FORMATS[format]}DecompressAsync", None,
+                row[0], row[1], row[2], row[4], count, temp, temp_bytes, row[3], _Options(), row[5], stream,
+            )  # fmt: skip
 
 
 def _load() -> Any:
