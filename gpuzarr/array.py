@@ -14,19 +14,20 @@ from gpuzarr.attributes import Attributes, Change
 from gpuzarr.cache import ChunkCache
 from gpuzarr.devices import Device, get_device
 from gpuzarr.devices.borrowing import destination
-from gpuzarr.doors import ArrayDoors
-from gpuzarr.errors import ArrayNotFoundError, ConflictError, ReadOnlyError
+from gpuzarr.doors import ArrayDoors, everything
+from gpuzarr.errors import ArrayNotFoundError, ConflictError, ReadOnlyError, SelectionError
 from gpuzarr.explain import explain
 from gpuzarr.facts import ArrayConfig
 from gpuzarr.info import ArrayInfo
 from gpuzarr.making import change_attributes, changing
 from gpuzarr.metadata.model import ArrayMetadata
-from gpuzarr.nodes import read_array
+from gpuzarr.nodes import not_found, read_array
 from gpuzarr.options import config
 from gpuzarr.read import read
 from gpuzarr.resize import clear_exposed, grown, remove_outside, trim
-from gpuzarr.selection import Box, Coordinates, Selection, Span, index, split_fields
+from gpuzarr.selection import Box, Coordinates, Selection, Span, index, known_fields, split_fields
 from gpuzarr.storage.contract import Store
+from gpuzarr.storage.resolve import open_store
 from gpuzarr.stored import StoredArray, chain_for
 from gpuzarr.survey import Count, check_chunks, chunks_initialized, stored_bytes
 from gpuzarr.values import fitted, put, values_of
@@ -61,6 +62,15 @@ class Array(ArrayDoors):
         self.config = ArrayConfig.of(config, metadata.order if metadata.zarr_format == 2 else None)
         self._cache_bytes = _option("array.chunk_cache_bytes") if cache_bytes is None else cache_bytes
         self._take(metadata)
+
+    @classmethod
+    def open(cls, store: Any, zarr_format: int | None = None, **handle: Any) -> Self:
+        """The array at a store or a StorePath, to read and write. ArrayNotFoundError, ContainsGroupError."""
+        place, path = open_store(store)
+        metadata = read_array(place, path, zarr_format)
+        if metadata is None:
+            raise not_found(place, path, "array", zarr_format)
+        return cls(place, path, metadata, **handle)
 
     def _take(self, metadata: ArrayMetadata) -> None:
         """Go on with this metadata."""
@@ -129,13 +139,14 @@ class Array(ArrayDoors):
     @property
     def T(self) -> Any:  # noqa: N802 (NumPy's name)
         """The whole array, read and transposed."""
-        return self[...].T
+        return self.get_selection(everything(self.shape)).T
 
     def __getitem__(self, key: Any) -> Any:
         fields = None
         if self._dtype.names is not None:
             fields, key = split_fields(key)
-        return self.get_selection(index(key, self.metadata.shape), fields=fields)
+        found = self.get_selection(index(key, self.metadata.shape), fields=fields)
+        return found if self.metadata.shape else found[()]  # an array of no axes reads as a scalar, like zarr-python's
 
     def get_selection(self, selection: Selection, *, fields: Any = None, out: Any = None) -> Any:
         """Read a selection in normal form (`gpuzarr.selection`), into `out` where that is given.
@@ -155,7 +166,7 @@ class Array(ArrayDoors):
             read(self._stored, selection, flat)
             result = flat.reshape(shape)
         if fields is not None:
-            result = result[fields]
+            result = result[known_fields(fields, self.dtype)]
         if out is None:
             return result
         if not direct:
@@ -165,7 +176,7 @@ class Array(ArrayDoors):
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray[Any, Any]:
         if copy is False:
             raise ValueError("a chunked array has no memory that could be shared without a copy")
-        return np.asarray(self.device.download(self[...]), dtype=dtype)
+        return np.asarray(self.device.download(self.get_selection(everything(self.shape))), dtype=dtype)
 
     def __bool__(self) -> bool:
         return True  # as zarr-python's, whatever the length
@@ -196,6 +207,7 @@ class Array(ArrayDoors):
         if self.read_only:
             raise ReadOnlyError(f"cannot write to {self!r}: it was opened read-only")
         if fields is not None:
+            fields = known_fields(fields, self.dtype)
             whole = self.to_device("cpu").get_selection(selection)
             whole[fields] = value
             value = whole
@@ -206,15 +218,18 @@ class Array(ArrayDoors):
 
     # ---- changing shape and metadata
 
-    def resize(self, *shape: Any) -> None:
-        """Change the shape: `resize(10, 20)` or `resize((10, 20))`.
+    def resize(self, *shape: Any, new_shape: Any = None) -> None:
+        """Change the shape: `resize(10, 20)`, `resize((10, 20))` or, as in zarr-python, `resize(new_shape=(10, 20))`.
 
         Chunks that fall outside are deleted, and what falls outside of a boundary chunk is set to the fill value.
         New elements are the fill value. ConflictError where another writer changed the shape since this array was
         opened.
         """
         self._check_writable("resize")
-        wanted = grown(self.metadata, shape[0] if len(shape) == 1 else shape).shape
+        if bool(shape) == (new_shape is not None):
+            raise TypeError("resize takes the new shape once")
+        given = shape if new_shape is None else (new_shape,)
+        wanted = grown(self.metadata, given[0] if len(given) == 1 else given).shape
         with self._reshaping() as (now, commit):
             old, new = self._stored, now.with_shape(wanted)
             clear_exposed(old, self._stored_as(new))
@@ -234,7 +249,9 @@ class Array(ArrayDoors):
         source = values_of(data, self.dtype, self.device)
         if source.ndim != self.ndim:
             raise ValueError(f"data to append has {source.ndim} axes, the array {self.ndim}")
-        axis = range(self.ndim)[axis]
+        if not -self.ndim <= axis < self.ndim:
+            raise SelectionError(f"an array of {self.ndim} axes has no axis {axis} to append along")
+        axis %= self.ndim
         if any(i != axis and n != o for i, (n, o) in enumerate(zip(source.shape, self.shape, strict=True))):
             raise ValueError(f"data of shape {source.shape} cannot be appended to {self.shape} along axis {axis}")
         with self._reshaping() as (now, commit):
@@ -249,9 +266,9 @@ class Array(ArrayDoors):
             commit(new)
         return shape
 
-    def update_attributes(self, attributes: Mapping[str, Any]) -> Self:
+    def update_attributes(self, new_attributes: Mapping[str, Any]) -> Self:
         """Add to the attributes, in one write; returns this array."""
-        self.attrs.update(attributes)
+        self.attrs.update(new_attributes)
         return self
 
     def refresh(self) -> Self:

@@ -19,11 +19,11 @@ from gpuzarr.selection import (
     block,
     coordinate,
     index,
-    mask,
     orthogonal,
     split_fields,
     vindex,
 )
+from gpuzarr.selection import mask as points_of
 from gpuzarr.views import compose
 
 
@@ -73,8 +73,9 @@ class ArrayDoors(ArrayFacts):
     # ---- reading
 
     def get_basic_selection(self, selection: Any = Ellipsis, *, out: Any = None, fields: Any = None) -> Any:
-        """Read by integers and slices."""
-        return self.get_selection(basic(selection, self.shape), out=out, fields=fields)
+        """Read by integers and slices; one element alone is a scalar, where the device's library has scalars."""
+        found = self.get_selection(basic(selection, self.shape), out=out, fields=fields)
+        return found if out is not None or found.ndim else found[()]
 
     def get_orthogonal_selection(self, selection: Any, *, out: Any = None, fields: Any = None) -> Any:
         """Read the cross product of one index an axis."""
@@ -84,9 +85,9 @@ class ArrayDoors(ArrayFacts):
         """Read points: one integer array an axis, broadcast together."""
         return self.get_selection(coordinate(selection, self.shape), out=out, fields=fields)
 
-    def get_mask_selection(self, mask_array: Any, *, out: Any = None, fields: Any = None) -> Any:
+    def get_mask_selection(self, mask: Any, *, out: Any = None, fields: Any = None) -> Any:
         """Read where a boolean array of this array's shape is true."""
-        return self.get_selection(mask(mask_array, self.shape), out=out, fields=fields)
+        return self.get_selection(points_of(mask, self.shape), out=out, fields=fields)
 
     def get_block_selection(self, selection: Any, *, out: Any = None, fields: Any = None) -> Any:
         """Read whole chunks."""
@@ -106,9 +107,9 @@ class ArrayDoors(ArrayFacts):
         """Write points; of several values for one element the last one stays."""
         self.set_selection(coordinate(selection, self.shape), value, fields=fields)
 
-    def set_mask_selection(self, mask_array: Any, value: Any, *, fields: Any = None) -> None:
+    def set_mask_selection(self, mask: Any, value: Any, *, fields: Any = None) -> None:
         """Write where a boolean array of this array's shape is true."""
-        self.set_selection(mask(mask_array, self.shape), value, fields=fields)
+        self.set_selection(points_of(mask, self.shape), value, fields=fields)
 
     def set_block_selection(self, selection: Any, value: Any, *, fields: Any = None) -> None:
         """Write whole chunks."""

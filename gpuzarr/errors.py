@@ -281,5 +281,5 @@ class ZarrRuntimeWarning(RuntimeWarning):
     """Something odd was found while running."""
 
 
-class UnstableSpecificationWarning(FutureWarning):
+class UnstableSpecificationWarning(ZarrFutureWarning):
     """A data type or codec without a settled specification."""

@@ -44,6 +44,9 @@ DEFAULTS: dict[str, Any] = {
 }
 
 
+_NO_DEFAULT = object()  # None may be the default that is asked for
+
+
 def _from_environment() -> dict[str, Any]:
     found: dict[str, Any] = {}
     for key in DEFAULTS:
@@ -62,7 +65,7 @@ class Config:
     def __init__(self) -> None:
         self._values = {**DEFAULTS, **_from_environment()}
 
-    def get(self, key: str, default: Any = None) -> Any:
+    def get(self, key: str, default: Any = _NO_DEFAULT) -> Any:
         """The value of `key`; a prefix such as "array" gives a dict. KeyError for an unknown key without
         default."""
         if key in self._values:
@@ -70,7 +73,7 @@ class Config:
         inside = {k[len(key) + 1 :]: v for k, v in self._values.items() if k.startswith(key + ".")}
         if inside:
             return inside
-        if default is not None:
+        if default is not _NO_DEFAULT:
             return default
         raise KeyError(f"no option {key!r}; there are {', '.join(sorted(self._values))}")
 
@@ -91,6 +94,11 @@ class Config:
             yield self
         finally:
             self._values.update(before)
+
+    def enable_gpu(self) -> AbstractContextManager[Config]:
+        """zarr-python's name for `set({"device": "cuda"})`: what is opened from now on without a `device` is read to
+        the GPU."""
+        return self.set({"device": "cuda"})
 
     def reset(self) -> None:
         """Back to the defaults and the environment."""

@@ -60,6 +60,7 @@ __all__ = [
     "block",
     "coordinate",
     "index",
+    "known_fields",
     "mask",
     "orthogonal",
     "split_fields",
@@ -341,6 +342,16 @@ def split_fields(key: Any) -> tuple[str | list[str] | None, Any]:
     if not names:
         return None, key
     return (names if several or len(names) > 1 else names[0]), tuple(rest)
+
+
+def known_fields(fields: Any, dtype: np.dtype[Any]) -> str | list[str]:
+    """The names of fields in the form that NumPy takes. SelectionError for those that the data type does not have."""
+    names = [fields] if isinstance(fields, str) else list(fields)
+    unknown = [name for name in names if name not in (dtype.names or ())]
+    if unknown:
+        there = ", ".join(map(repr, dtype.names)) if dtype.names else "none"
+        raise SelectionError(f"no field {unknown[0]!r} in data type {dtype}; its fields are: {there}")
+    return fields if isinstance(fields, str) else names
 
 
 def _is_names(item: Any) -> bool:

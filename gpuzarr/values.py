@@ -60,8 +60,9 @@ def texts(source: np.ndarray[Any, Any], dtype: np.dtype[Any]) -> np.ndarray[Any,
 
 def values_of(value: Any, dtype: np.dtype[Any], device: Device) -> Any:
     """What a user assigns to an array of `dtype` on `device`, as a host array, or as an array of the device where its
-    memory is there (any library's array will do); it is cast later, chunk by chunk. Raises DeviceError for memory of
-    another device."""
+    memory is there (any library's array will do); arrays are cast later, chunk by chunk. Raises DeviceError for memory
+    of another device, and NumPy's OverflowError, ValueError or TypeError for Python's values that `dtype` cannot
+    hold."""
     if type(value) is not np.ndarray and home(value) is not None:
         lent = device.borrow(value)
         if lent is not None and device.kind == "gpu":
@@ -73,7 +74,7 @@ def values_of(value: Any, dtype: np.dtype[Any], device: Device) -> Any:
             return objects(value)
         if dtype.kind == "T":
             return texts(objects(value), dtype)
-        if dtype.names is not None:
-            return np.asarray(value, dtype=dtype)
+        # Cast here, where NumPy refuses numbers of Python that do not fit; in arrays they would wrap round.
+        return np.asarray(value, dtype=dtype)
     source = np.asarray(value)
     return texts(source, dtype) if dtype.kind == "T" and source.dtype.kind == "O" else source

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 import gpuzarr as zarr
+from gpuzarr import codecs
 from gpuzarr.attributes import Attributes
 from gpuzarr.codecs import BloscCodec, GzipCodec, ZstdCodec
 from gpuzarr.errors import (
@@ -211,6 +212,27 @@ def test_spellings_of_codecs() -> None:
     assert len({json.dumps(array.metadata.to_dict()) for array in arrays}) == 1
     assert zarr.zeros((9,), zarr_format=2, compressor=None).metadata.compressor is None
     assert zarr.zeros((9,), compressor=None).compressors == ()
+
+
+def test_names_of_codec_arguments() -> None:
+    made = [
+        codecs.BloscCodec(cname=codecs.BloscCname.lz4, shuffle=codecs.BloscShuffle.bitshuffle),
+        codecs.BytesCodec(endian=codecs.Endian.big),
+        codecs.ShardingCodec(chunk_shape=(2,), index_location=codecs.ShardingCodecIndexLocation.start),
+    ]
+    plain = [
+        BloscCodec(cname="lz4", shuffle="bitshuffle"),
+        codecs.BytesCodec(endian="big"),
+        codecs.ShardingCodec(chunk_shape=(2,), index_location="start"),
+    ]
+    assert made == plain
+    assert [json.dumps(codec.to_dict()) for codec in made] == [json.dumps(codec.to_dict()) for codec in plain]
+    assert codecs.BloscShuffle.from_int(2) == "bitshuffle"
+    with pytest.raises(ValueError, match="3"):
+        codecs.BloscShuffle.from_int(3)
+    array = zarr.create_array({}, shape=(9,), dtype="i4", filters=codecs.Delta(dtype="i4"), compressors=codecs.Zlib())
+    array[:] = np.arange(9)
+    assert array[:].tolist() == list(range(9))
 
 
 def test_old_spellings() -> None:
@@ -567,6 +589,10 @@ def test_names_of_the_front_door() -> None:
     assert callable(zarr.tree)
     assert callable(zarr.array)
     assert zarr.config.get("default_zarr_format") == 3
+    assert zarr.config.get("no.such", None) is None
+    with zarr.config.enable_gpu():
+        assert zarr.config.get("device") == "cuda"
+    assert zarr.config.get("device") == "cpu"
     with pytest.raises(AttributeError, match="nope"):
         zarr.nope  # noqa: B018
 

@@ -10,7 +10,13 @@ import numpy as np
 import pytest
 
 import gpuzarr
-from gpuzarr.errors import BoundsCheckError, ReadOnlyError, SelectionError, VindexInvalidSelectionError
+from gpuzarr.errors import (
+    ArrayNotFoundError,
+    BoundsCheckError,
+    ReadOnlyError,
+    SelectionError,
+    VindexInvalidSelectionError,
+)
 from gpuzarr.storage import MemoryStore
 from tests.oracle import check, same
 
@@ -133,6 +139,72 @@ def test_no_axes_no_length() -> None:
     assert z[()].shape == ()
     assert z.lazy[()].result() == 0
     assert np.asarray(z).shape == ()
+
+
+@pytest.mark.parametrize("zarr_format", [2, 3])
+@pytest.mark.parametrize(
+    ("dtype", "value", "kind"),
+    [
+        ("i4", 3, np.int32),
+        (str, "abc", str),
+        ("S3", b"abc", np.bytes_),
+        ([("a", "i4"), ("b", "f4")], (1, 2.0), np.void),
+    ],
+)
+def test_one_element_alone_is_a_scalar(zarr_format: int, dtype: Any, value: Any, kind: type) -> None:
+    z = gpuzarr.create_array({}, shape=(), dtype=dtype, zarr_format=zarr_format)
+    z[...] = value
+    row = gpuzarr.create_array({}, shape=(3,), chunks=(2,), dtype=dtype, zarr_format=zarr_format)
+    row[...] = [value] * 3
+    for got in (z[...], z[()], z.get_basic_selection(), row.get_basic_selection(1)):
+        assert type(got) is kind
+        assert got == np.asarray(value, z.dtype)[()]
+    assert row[1].shape == np.asarray(z).shape == z.T.shape == ()
+    out = np.zeros((), z.dtype)
+    assert row.get_basic_selection(1, out=out) is out
+
+
+def test_fields_that_are_not_there() -> None:
+    z = gpuzarr.create_array({}, shape=(3,), dtype=[("a", "i4"), ("b", "f4")])
+    for get in (
+        lambda: z["c"],
+        lambda: z[["a", "c"]],
+        lambda: z.oindex["c", 1],
+        lambda: z.get_basic_selection(1, fields="c"),
+    ):
+        with pytest.raises(SelectionError, match=r"no field 'c'.* 'a', 'b'"):
+            get()
+    with pytest.raises(SelectionError, match="no field 'c'"):
+        z["c"] = 1
+    assert z.get_basic_selection(slice(None), fields=("b", "a")).dtype.names == ("b", "a")
+    with pytest.raises(SelectionError, match="its fields are: none"):
+        gpuzarr.zeros((3,)).get_basic_selection(0, fields="a")
+
+
+@pytest.mark.parametrize(("shape", "axis"), [((), 0), ((2, 3), 2), ((2, 3), -3)])
+def test_no_axis_to_append_along(shape: tuple[int, ...], axis: int) -> None:
+    z = gpuzarr.zeros(shape)
+    with pytest.raises(SelectionError, match=f"no axis {axis}"):
+        z.append(np.ones(shape), axis=axis)
+    assert z.shape == shape
+
+
+def test_keywords_of_zarr_python() -> None:
+    small = gpuzarr.array(np.arange(12).reshape(3, 4), chunks=(2, 2), store={})
+    points = small[...] > 3
+    values = small.get_mask_selection(mask=points)
+    small.set_mask_selection(mask=points, value=7)
+    assert small[points].tolist() == [7] * len(values)
+    assert dict(small.update_attributes(new_attributes={"a": 1}).attrs) == {"a": 1}
+    small.resize(new_shape=(2, 3))
+    assert small.shape == (2, 3)
+    for wrong in ({}, {"new_shape": (1, 1)}):
+        with pytest.raises(TypeError, match="once"):
+            small.resize(*([(1, 1)] if wrong else []), **wrong)
+    again = gpuzarr.Array.open(small.store_path)
+    assert (type(again), again.shape) == (gpuzarr.Array, (2, 3))
+    with pytest.raises(ArrayNotFoundError):
+        gpuzarr.Array.open({})
 
 
 def test_numpy_protocols(small: gpuzarr.Array) -> None:

@@ -18,6 +18,9 @@ TOP = """
 CODECS = """
     BitRound BloscCodec BytesCodec CastValue Codec CodecChain Crc32cCodec GzipCodec PackBitsCodec ReshapeCodec
     ScaleOffset ShardingCodec TransposeCodec VLenBytesCodec VLenUTF8Codec ZstdCodec
+    BloscCname BloscShuffle Endian ShardingCodecIndexLocation SubchunkWriteOrder
+    Adler32 AsType BZ2 Blosc CRC32 CRC32C Delta FixedScaleOffset Fletcher32 GZip JenkinsLookup3 LZ4 LZMA PCodec PackBits
+    Quantize Shuffle ZFPY Zlib Zstd
     codec_from codec_names register_codec
 """
 STORAGE = """

@@ -259,6 +259,48 @@ def test_values_are_cast_as_numpy_casts_them(store: Store) -> None:
     assert z[...].tolist() == [1, 7, 8, 1]
 
 
+@pytest.mark.parametrize(
+    ("dtype", "value", "error"),
+    [
+        ("u1", 300, OverflowError),
+        ("u1", -1, OverflowError),
+        ("u1", [1, 2, 300, 4], OverflowError),
+        (">i2", 1 << 40, OverflowError),
+        ("u8", 1 << 64, OverflowError),
+        ("i4", float("nan"), ValueError),
+        ("i4", float("inf"), OverflowError),
+        ("f4", 1 + 2j, TypeError),
+        ("M8[s]", 2.5, ValueError),
+    ],
+)
+def test_values_of_python_that_do_not_fit_are_refused_as_by_numpy(
+    store: Store, dtype: str, value: Any, error: type[Exception]
+) -> None:
+    z = gpuzarr.create_array(store, shape=(4,), chunks=(2,), dtype=dtype)
+    z[...] = before = np.arange(4).astype(dtype)
+    for write in (
+        lambda: z.__setitem__(..., value),
+        lambda: z.oindex.__setitem__(slice(None), value),
+        lambda: z.lazy[:].write(value),
+        lambda: z.append(np.broadcast_to(value, 4).tolist()),
+    ):
+        with pytest.raises(error):
+            np.zeros(4, dtype)[...] = value  # the judge
+        with pytest.raises(error):
+            write()
+    assert z.shape == (4,)
+    np.testing.assert_array_equal(z[...], before)
+
+
+def test_values_of_python_are_cast_each_by_itself(store: Store) -> None:
+    z = gpuzarr.create_array(store, shape=(2,), dtype="u8")
+    z[...] = [(1 << 64) - 1, 2.5]  # not by way of an array of float64, which would round the first one
+    assert z[...].tolist() == [(1 << 64) - 1, 2]
+    text = gpuzarr.create_array({}, shape=(2,), dtype="U3")
+    text[...] = [1, 1.5]
+    assert text[...].tolist() == ["1", "1.5"]
+
+
 def test_values_that_the_codecs_cannot_hold_are_refused(store: Store) -> None:
     cast = {"name": "cast_value", "configuration": {"data_type": "int8"}}
     z = gpuzarr.create_array(store, shape=(4,), chunks=(4,), dtype="f8", codecs=[cast, BytesCodec()])
