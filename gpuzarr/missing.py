@@ -20,13 +20,15 @@ DIMENSIONS = "_ARRAY_DIMENSIONS"  # xarray's attribute for dimension names, wher
 def fill_to_json(value: Any, dtype: np.dtype[Any], name: object) -> Any:
     """The attribute of a format 3 array. TypeError, with the name of the array, where the value is none of this data
     type."""
+    if isinstance(value, np.complexfloating):
+        value = complex(value)  # which, unlike NumPy's, does not become a real number
     try:
         match dtype.kind:
-            case "b":
+            case "b" if bool(value) == value:
                 return bool(value)
-            case "i" | "u":
+            case "i" | "u" if int(value) == value:
                 return int(value)
-            case "f":
+            case "f" if not isinstance(value, str | bytes):
                 return _double(value)
             case "c":
                 return [_double(complex(value).real), _double(complex(value).imag)]
@@ -34,7 +36,7 @@ def fill_to_json(value: Any, dtype: np.dtype[Any], name: object) -> Any:
                 return base64.standard_b64encode(value).decode()
             case "U":
                 return str(value)
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, OverflowError) as error:
         raise TypeError(f"_FillValue of variable {name!r}: {value!r} is no {dtype}") from error
     raise TypeError(f"_FillValue of variable {name!r}: {value!r} cannot be kept for the data type {dtype}")
 

@@ -26,6 +26,7 @@ from tests.test_floors import HEAVY
 
 ROOT = Path(__file__).parents[1]
 NAMES = [module.__name__.rpartition(".")[2] for module in COMMANDS]
+FULL = os.path.exists("/dev/full")
 TWO = ("copy", "convert")  # commands with a source and a target
 DATA = np.arange(60.0).reshape(6, 10)
 
@@ -252,6 +253,27 @@ def test_interrupted_is_status_130(name: str, store: Path, monkeypatch: pytest.M
     assert main(words) == 130
 
 
+@pytest.mark.parametrize("name", NAMES)
+def test_usage_errors_are_json_where_json_is_asked_for(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    for words in ([name, "--json", "--nonsense"], [name, "--nonsense=1", "--json", "a", "b"]):
+        with pytest.raises(SystemExit) as exit_:
+            main(words)
+        assert exit_.value.code == 2
+        error = json.loads(capsys.readouterr().err)["error"]
+        assert error["type"] == "UsageError"
+        assert error["message"]
+
+
+@pytest.mark.parametrize(
+    "words", [["info", ""], ["convert", "", "b"], ["copy", "a", "", "--overwrite"], ["fsck", "file://"]]
+)
+def test_an_empty_path_is_not_the_working_directory(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as exit_:
+        main(words)
+    assert exit_.value.code == 2
+    assert "the path is empty" in capsys.readouterr().err
+
+
 # ---- hints
 
 
@@ -341,13 +363,16 @@ def test_what_a_service_refuses_may_be_public() -> None:
 # ---- start, and end
 
 
-def test_output_that_nobody_reads_is_no_error(store: Path) -> None:
+COMMAND = "import sys\nfrom gpuzarr.cli import main\nsys.exit(main(sys.argv[1:]))"
+
+
+@pytest.mark.parametrize("environment", [{}, {"FORCE_COLOR": "1", "TERM": "xterm"}])
+def test_output_that_nobody_reads_is_no_error(store: Path, environment: dict[str, str]) -> None:
     for i in range(300):
         gpuzarr.open_group(store).create_group(f"{i:0200}")
-    code = "import sys\nfrom gpuzarr.cli import main\nsys.exit(main(sys.argv[1:]))"
     done = subprocess.Popen(
-        [sys.executable, "-c", code, "tree", str(store)],
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        [sys.executable, "-c", COMMAND, "tree", str(store)],
+        env={**os.environ, "PYTHONPATH": str(ROOT), **environment},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
     )
@@ -355,15 +380,49 @@ def test_output_that_nobody_reads_is_no_error(store: Path) -> None:
     done.stdout.close()
     assert done.wait(60) == 141
     assert done.stderr is not None
-    assert done.stderr.read() == b""
+    said = done.stderr.read()
+    assert b"Traceback" not in said
+    assert said == b"" or environment
     done.stderr.close()
+
+
+@pytest.mark.parametrize(
+    ("streams", "words", "status"),
+    [
+        (">&-", ["info", "some.zarr"], 0),
+        (">&- 2>&- <&-", ["convert", "some.zarr", "b.zarr"], 0),
+        ("2>&-", ["info", "nothing"], 2),
+        pytest.param("2>/dev/full", ["info", "nothing"], 2, marks=pytest.mark.skipif(not FULL, reason="no /dev/full")),
+    ],
+)
+def test_streams_that_are_closed_or_full(store: Path, streams: str, words: list[str], status: int) -> None:
+    """Numbers of closed streams are free for the files of a store, into which nothing may be printed."""
+    done = subprocess.run(
+        ["sh", "-c", f'"$0" -c "$1" {shlex.join(words)} {streams}', sys.executable, COMMAND],
+        cwd=store.parent,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        check=False,
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (status, b"", b"")
+    if words[0] == "convert":
+        assert main(["verify", str(store.parent / "b.zarr")]) == 0
+
+
+def test_numbers_of_closed_streams_are_taken(monkeypatch: pytest.MonkeyPatch, store: Path) -> None:
+    for name in ("stdout", "stderr"):
+        monkeypatch.setattr(sys, name, None)
+    assert main(["info", str(store)]) == 0
+    assert main(["info", str(store / "nothing")]) == 2
+    for stream in (sys.stdout, sys.stderr):
+        assert stream.writable()
+        os.close(stream.fileno())
 
 
 @pytest.mark.parametrize("encoding", ["ascii", "cp1252"])
 def test_an_encoding_without_the_lines_of_a_tree_is_no_error(store: Path, encoding: str) -> None:
-    code = "import sys\nfrom gpuzarr.cli import main\nsys.exit(main(sys.argv[1:]))"
     done = subprocess.run(
-        [sys.executable, "-c", code, "tree", str(store)],
+        [sys.executable, "-c", COMMAND, "tree", str(store)],
         env={**os.environ, "PYTHONPATH": str(ROOT), "PYTHONIOENCODING": encoding},
         capture_output=True,
         check=True,

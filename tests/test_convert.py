@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import tempfile
 import zipfile
 from itertools import product
 from pathlib import Path
@@ -18,10 +19,12 @@ import gpuzarr
 from gpuzarr.cli import main
 from gpuzarr.conversion import record as notes
 from gpuzarr.conversion import work
+from gpuzarr.conversion.contract import unreadable
 from gpuzarr.errors import (
     ChecksumError,
     ContainsNodeError,
     ConversionError,
+    CorruptChunkError,
     LimitError,
     MetadataError,
     NodeNotFoundError,
@@ -60,15 +63,15 @@ def test_npy_files_of_few_values(tmp_path: Path, values: Any) -> None:
 
 
 @pytest.mark.parametrize("save", [np.savez, np.savez_compressed])
-def test_npz_archives(tmp_path: Path, save: Any) -> None:
+def test_npz_archives(tmp_path: Path, save: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     save(tmp_path / "a.npz", a=VALUES, **{"b/c": np.float64(1.5)})
-    before = set(os.listdir(os.environ.get("TMPDIR", "/tmp")))
+    (tmp_path / "temporary").mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "temporary"))  # others use the usual one meanwhile
     gpuzarr.convert(tmp_path / "a.npz", tmp_path / "a.zarr", chunks=(7, 30), verify=True)
     found = gpuzarr.open_group(tmp_path / "a.zarr", mode="r")
     np.testing.assert_array_equal(found["a"][...], VALUES)
     assert found["b/c"][()] == 1.5
-    left = set(os.listdir(os.environ.get("TMPDIR", "/tmp"))) - before
-    assert not [name for name in left if name.endswith(".npy")]
+    assert os.listdir(tmp_path / "temporary") == []
 
 
 @pytest.mark.parametrize("what", ["chunks", "shards"])
@@ -93,7 +96,7 @@ def test_pickles_are_never_loaded(tmp_path: Path) -> None:
 def test_a_damaged_npy_file_is_refused(tmp_path: Path, damage: Any) -> None:
     np.save(tmp_path / "a.npy", VALUES)
     (tmp_path / "a.npy").write_bytes(damage((tmp_path / "a.npy").read_bytes()))
-    with pytest.raises(ConversionError, match=r"a\.npy"):
+    with pytest.raises((ConversionError, CorruptChunkError), match=r"a\.npy"):
         gpuzarr.convert(tmp_path / "a.npy", tmp_path / "a.zarr")
     assert not (tmp_path / "a.zarr").exists()
 
@@ -106,7 +109,7 @@ def test_a_damaged_member_is_found_before_its_values_are_taken(tmp_path: Path, s
     data = bytearray((tmp_path / "a.npz").read_bytes())
     data[member.header_offset + 60 + member.compress_size // 2] ^= 1
     (tmp_path / "a.npz").write_bytes(data)
-    with pytest.raises(StoreReadError, match="cannot be unpacked"):
+    with pytest.raises(CorruptChunkError, match="cannot be unpacked"):
         gpuzarr.convert(tmp_path / "a.npz", tmp_path / "a.zarr")
 
 
@@ -576,6 +579,58 @@ def test_a_difference_ends_the_command_with_1(
     monkeypatch.setattr(work, "same", lambda stored, values: False)
     assert main(["convert", "a.npz", "a.zarr", "--exclude", "z", "--verify"]) == 1
     assert "is not what was written" in capsys.readouterr().err
+
+
+DAMAGED = ("CorruptChunkError", "CorruptShardError", "ChecksumError")
+
+
+@pytest.mark.parametrize("kind", ["zarr", "sharded", "npy", "npz", "h5"])
+def test_values_that_are_damaged_end_the_command_with_1(
+    tmp_path: Path, kind: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    values = np.random.default_rng(3).random(1000)
+    source = tmp_path / f"a.{kind}"
+    if kind in ("zarr", "sharded"):
+        shards = (1000,) if kind == "sharded" else None
+        gpuzarr.create_array(source, data=values, chunks=(1000,), shards=shards)
+        damaged = source / "c" / "0"
+    elif kind == "h5":
+        with pytest.importorskip("h5py").File(source, "w") as file:
+            file.create_dataset("x", data=values, chunks=(1000,), compression="gzip", fletcher32=True)
+        damaged = source
+    else:
+        (np.save if kind == "npy" else np.savez_compressed)(source, values)
+        damaged = source
+    data = bytearray(damaged.read_bytes())
+    data[len(data) // 2 : len(data) // 2 + 4] = b"\0\1\2\3" if kind in ("npz", "h5") else b""
+    damaged.write_bytes(data)
+    assert main(["convert", str(source), str(tmp_path / "b.zarr"), "--json"]) == 1
+    assert json.loads(capsys.readouterr().err)["error"]["type"] in DAMAGED
+    with pytest.raises(NodeNotFoundError):
+        gpuzarr.open(tmp_path / "b.zarr", mode="r")
+
+
+def test_what_the_system_fails_to_read_is_no_damage() -> None:
+    assert type(unreadable("x", OSError(5, "Input/output error"))) is StoreReadError
+    assert type(unreadable("x", OSError("inflate() failed"))) is CorruptChunkError
+
+
+@pytest.mark.parametrize(
+    ("more", "hint"),
+    [
+        (["--no-resume"], "--overwrite replaces what is there"),
+        (["--memory", "1M"], "--memory raises the limit; --chunks and --shards choose smaller ones"),
+        ([], "--skip-unsupported leaves it out"),
+    ],
+)
+def test_the_command_recommends_its_own_options(
+    there: Path, capsys: pytest.CaptureFixture[str], more: list[str], hint: str
+) -> None:
+    if more == ["--no-resume"]:
+        (there / "a.zarr").mkdir()
+        (there / "a.zarr/.conversion.json").write_text("{}")
+    assert main(["convert", "a.npz", "a.zarr", *more, *["--exclude", "z"][: 2 * bool(more)]]) == 2
+    assert capsys.readouterr().err.splitlines()[-1] == hint
 
 
 # ---- damaged files

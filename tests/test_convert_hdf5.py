@@ -13,7 +13,8 @@ import pytest
 
 import gpuzarr
 from gpuzarr.conversion import Report
-from gpuzarr.errors import ConversionError, EncodeError, StoreReadError
+from gpuzarr.errors import ConversionError, CorruptChunkError, EncodeError
+from gpuzarr.missing import fill_from_json
 
 Write = Callable[[h5py.File], object]
 
@@ -258,7 +259,7 @@ def test_a_damaged_chunk_is_an_error_that_names_it(tmp_path: Path) -> None:
     data = bytearray((tmp_path / "a.h5").read_bytes())
     data[place.byte_offset + 100] ^= 1
     (tmp_path / "a.h5").write_bytes(data)
-    with pytest.raises(StoreReadError, match="/x in"):
+    with pytest.raises(CorruptChunkError, match="/x in"):
         gpuzarr.convert(tmp_path / "a.h5", tmp_path / "a.zarr")
 
 
@@ -432,3 +433,41 @@ def test_text_of_attributes_that_is_none_is_named(tmp_path: Path, name: bytes) -
     assert dict(found.attrs) == {}
     assert len(report.skipped) == 1
     assert report.skipped[0].attribute is not None
+
+
+@pytest.mark.parametrize("zarr_format", [2, 3])
+@pytest.mark.parametrize(
+    ("dtype", "missing"),
+    [
+        *[("i4", np.float64("inf")), ("i4", 1.5), ("u1", -1), ("i1", np.int64(300)), ("i8", "5"), ("?", 7.0)],
+        *[("f4", np.complex128(1 + 2j)), ("i2", np.complex64(1)), ("f8", b"1.5"), ("S3", 5), ("f4", [1.0, 2.0])],
+        *[("f4", np.empty(0, "f4")), ("f4", h5py.Empty("f4")), ("f4", np.array([b"x"], object))],
+    ],
+)
+def test_a_value_for_missing_elements_that_is_none_is_reported(
+    tmp_path: Path, dtype: str, missing: Any, zarr_format: int
+) -> None:
+    def write(file: h5py.File) -> None:
+        text = h5py.string_dtype() if isinstance(missing, np.ndarray) and missing.dtype == object else None
+        file.create_dataset("x", data=np.ones(3, dtype)).attrs.create("_FillValue", missing, dtype=text)
+
+    with pytest.raises(ConversionError, match="x, attribute '_FillValue': "):
+        converted(tmp_path, write, zarr_format=zarr_format)
+    (tmp_path / "a.h5").unlink()
+    found, report = converted(tmp_path, write, zarr_format=zarr_format, skip_unsupported=True)
+    assert [(problem.path, problem.attribute) for problem in report.skipped] == [("x", "_FillValue")]
+    np.testing.assert_array_equal(found["x"][...], np.ones(3, dtype))
+    assert dict(found["x"].attrs) == {}
+
+
+@pytest.mark.parametrize("zarr_format", [2, 3])
+def test_a_complex_value_for_missing_elements_is_kept(tmp_path: Path, zarr_format: int) -> None:
+    found, _ = converted(
+        tmp_path,
+        lambda file: file.create_dataset("x", data=np.ones(3, "c16")).attrs.create("_FillValue", 1 + 2j),
+        zarr_format=zarr_format,
+    )
+    if zarr_format == 2:
+        assert found["x"].fill_value == 1 + 2j
+    else:
+        assert fill_from_json(found["x"].attrs["_FillValue"], np.dtype("c16"), "x") == 1 + 2j

@@ -676,3 +676,10 @@ def test_zarr_pythons_names():
     assert names.parse_data_type("f4") == parse_dtype("float32")
     with pytest.raises(names.DataTypeValidationError):
         names.RawBytes(length=0)
+
+
+@pytest.mark.parametrize("name", ["int8", "uint64", "float32"])
+def test_cast_fill_drops_no_part_of_a_complex_number(name):
+    for value in (np.complex64(1 + 2j), np.complex128(1), 1j):
+        with pytest.raises(DataTypeValidationError):
+            parse_dtype(name, 3).cast_fill(value)

@@ -369,7 +369,7 @@ def test_the_doctor_measures_again_and_says_what_was_found(
     assert doctor.retry(str(tmp_path / "absent"), device).startswith(f"no trial in {tmp_path / 'absent'}: ")
     assert doctor.retry(str(tmp_path), EmulatedDevice()).startswith("KvikIO is not installed")
     if cuda.why_not() is not None:
-        assert main(["doctor", "--retry", str(tmp_path)]) == 1
+        assert main(["doctor", "--retry", str(tmp_path)]) == 2
         assert "device 'cuda:0' cannot be used" in capsys.readouterr().err
 
 

@@ -4,24 +4,46 @@ from __future__ import annotations
 
 import argparse
 import json
+import sys
 from collections.abc import Callable
-from typing import TypeAlias
+from typing import Any, NoReturn, TypeAlias
 
-Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
+from gpuzarr.cli.printing import print_failure
+
+Commands: TypeAlias = "argparse._SubParsersAction[Parser]"
 Run: TypeAlias = Callable[[argparse.Namespace], int]
 
 EXIT_STATUS = """\
 exit status:
   0    all is well
   1    data are damaged or left over, or what was read is not what was written
-  2    the command could not be carried out: usage, nothing at the path, no access
+  2    the command could not be carried out: usage, nothing at the path, no access,
+       no form that is known
   130  interrupted
 """
 
 
+class Parser(argparse.ArgumentParser):
+    """A parser whose errors are JSON where `--json` is among the arguments."""
+
+    _as_json = False
+
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+        """As its base has it."""
+        self._as_json = "--json" in (sys.argv[1:] if args is None else args)
+        return super().parse_known_args(args, namespace)
+
+    def error(self, message: str) -> NoReturn:
+        """End the process with status 2."""
+        if self._as_json:
+            print_failure("UsageError", message, [], as_json=True)
+            self.exit(2)
+        super().error(message)
+
+
 def add_command(
     commands: Commands, name: str, run: Run, summary: str, *, example: str, with_json: bool = True
-) -> argparse.ArgumentParser:
+) -> Parser:
     """A command of its own, with `--json` and a help that ends with an example and the exit status."""
     parser = commands.add_parser(
         name,
@@ -39,7 +61,7 @@ def add_command(
 def add_place(parser: argparse.ArgumentParser, name: str = "path", *, what: str, option: str = "option") -> None:
     """A path or URL called `name`, and `--OPTION KEY=VALUE` for the storage options that belong to it."""
     short = ("-o",) if option == "option" else ()
-    parser.add_argument(name, metavar=name.upper(), help=what)
+    parser.add_argument(name, metavar=name.upper(), type=_place, help=what)
     parser.add_argument(
         *short,
         f"--{option}",
@@ -49,6 +71,14 @@ def add_place(parser: argparse.ArgumentParser, name: str = "path", *, what: str,
         metavar="KEY=VALUE",
         help=f"storage option for a URL as {name.upper()}, e.g. anon=true; JSON for more; may be given several times",
     )
+
+
+def _place(text: str) -> str:
+    """A path or URL. An empty one is most likely a shell's variable that is not set, and never means the working
+    directory, which a command may be told to overwrite."""
+    if text in ("", "file://"):
+        raise argparse.ArgumentTypeError("the path is empty; . is the working directory")
+    return text
 
 
 def positive(text: str) -> int:

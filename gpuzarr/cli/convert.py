@@ -16,7 +16,6 @@ from gpuzarr.cli.copy import finished
 from gpuzarr.cli.places import hinting, open_inside
 from gpuzarr.cli.printing import print_errors, print_json, ratio_text, size_text
 from gpuzarr.cli.progress import progress
-from gpuzarr.errors import ChecksumError
 
 if TYPE_CHECKING:
     from gpuzarr.conversion.job import Progress
@@ -67,9 +66,6 @@ def run(arguments: argparse.Namespace) -> int:
             store, path = open_inside(arguments.target, arguments.target_option, "a")
         with finished(store), hinting(arguments.source, arguments.source_option), _bar(not arguments.json) as moved:
             report = gpuzarr.convert(arguments.source, store, path=path, progress=moved, **chosen)
-    except ChecksumError as error:
-        print_errors([f"gpuzarr: {error}"])
-        return 1
     except TypeError as error:  # options that do not belong to this kind of path, codecs of another kind
         raise ValueError(error) from error
     if arguments.json:

@@ -18,10 +18,15 @@ from gpuzarr.cli.arguments import Commands, add_command, add_place
 from gpuzarr.cli.places import hinting, is_url, open_inside, open_place
 from gpuzarr.cli.printing import print_errors, print_json, size_text
 from gpuzarr.cli.progress import progress
-from gpuzarr.errors import ContainsNodeError
 from gpuzarr.nodes import not_found, parents, read_group, read_node
 from gpuzarr.storage import LocalStore, Store
 from gpuzarr.transfer import Transfer, transfer
+
+NOTES = {  # the command line's spelling of what an error recommends
+    "overwrite=True": "--overwrite replaces what is there",
+    "skip_unsupported=True": "--skip-unsupported leaves it out",
+    "memory_limit is": "--memory raises the limit; --chunks and --shards choose smaller ones",
+}
 
 
 def add_parser(commands: Commands) -> None:
@@ -73,8 +78,9 @@ def finished(store: Store) -> Iterator[None]:
         yield
     except BaseException as error:
         getattr(store, "abandon", store.close)()
-        if isinstance(error, ContainsNodeError):
-            error.add_note("--overwrite replaces what is there")
+        for word, note in NOTES.items():
+            if word in str(error):
+                error.add_note(note)
         raise
     store.close()
 

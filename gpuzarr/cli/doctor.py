@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from importlib import import_module
 
 from gpuzarr.cli.arguments import Commands, add_command
 from gpuzarr.cli.printing import print_json, print_styled
+from gpuzarr.errors import GpuError
 
 
 def add_parser(commands: Commands) -> None:
@@ -20,11 +20,10 @@ def add_parser(commands: Commands) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Print what was found; exit status 0, or 1 where a trial that was asked for could not be made."""
+    """Print what was found. GpuError where a trial that was asked for could not be made."""
     machine = import_module("gpuzarr.cli.machine")  # codecs, and the ways to a GPU
     if arguments.retry is not None and (reason := machine.retry(arguments.retry)):
-        print(reason, file=sys.stderr)
-        return 1
+        raise GpuError(reason)
     found = machine.examine()
     if arguments.json:
         print_json(found)

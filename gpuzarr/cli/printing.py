@@ -43,6 +43,15 @@ def print_json(found: Any) -> None:
     print(json.dumps(found, indent=2, default=str))
 
 
+def print_failure(kind: str, message: str, hints: Sequence[str], *, as_json: bool) -> None:
+    """Print to the error output why a command failed, and what may help."""
+    if as_json:
+        print(json.dumps({"error": {"type": kind, "message": message, "hints": hints}}, indent=2), file=sys.stderr)
+    else:
+        lines = f"{kind}: {message}".splitlines() + list(hints)
+        print("gpuzarr: " + "\n".join(map(printable, lines)), file=sys.stderr)
+
+
 def size_text(nbytes: int) -> str:
     """`12.3 MiB`: bytes in the unit that leaves up to four digits."""
     power = min(max(0, (nbytes.bit_length() - 1) // 10), len(UNITS) - 1)

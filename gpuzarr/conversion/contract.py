@@ -21,7 +21,7 @@ import numpy as np
 
 from gpuzarr.attributes import plain
 from gpuzarr.create import DEFAULT_FILL_VALUE
-from gpuzarr.errors import ConversionError, GpuzarrError
+from gpuzarr.errors import ConversionError, CorruptChunkError, GpuzarrError, StoreReadError
 from gpuzarr.metadata.model import ArrayMetadata, GroupMetadata
 from gpuzarr.storage.local import LocalStore
 from gpuzarr.storage.resolve import StorePath
@@ -66,9 +66,9 @@ class FoundArray:
     """An array of the source.
 
     `dtype` is what `gpuzarr.create_array` takes; `read` gives a region as a NumPy array, may be called by several
-    threads, and raises StoreReadError. `missing` is the value that stands for missing ones (CF's `_FillValue`), None
-    where there is none. `like` is set where it is Zarr's, and is then what is kept. `scratch` are the bytes that one
-    `read` needs beside what it returns. `release` lets go of what reading held.
+    threads, and raises StoreReadError and CorruptChunkError. `missing` is the value that stands for missing ones (CF's
+    `_FillValue`), None where there is none. `like` is set where it is Zarr's, and is then what is kept. `scratch` are
+    the bytes that one `read` needs beside what it returns. `release` lets go of what reading held.
     """
 
     path: str
@@ -116,6 +116,13 @@ def understanding(name: str) -> Iterator[None]:
         raise ConversionError(
             f"{name} cannot be read as what it seems to be: {type(error).__name__}: {error}"
         ) from error
+
+
+def unreadable(what: str, error: Exception) -> GpuzarrError:
+    """The error for values that a library could not read: StoreReadError where the system failed, which gives a number,
+    and CorruptChunkError where the bytes were there and are damaged."""
+    said = f"{what}: {type(error).__name__}: {error}"
+    return StoreReadError(said) if getattr(error, "errno", None) else CorruptChunkError(said)
 
 
 class Source(ABC):

@@ -35,10 +35,12 @@ from gpuzarr.conversion.contract import (
     file_identity,
     file_place,
     understanding,
+    unreadable,
 )
 from gpuzarr.conversion.hdf5_types import Element, Unsupported, element_of
 from gpuzarr.create import DEFAULT_FILL_VALUE
-from gpuzarr.errors import ConversionError, EncodeError, StoreReadError
+from gpuzarr.errors import ConversionError, EncodeError
+from gpuzarr.missing import MISSING
 from gpuzarr.nodes import join
 from gpuzarr.storage.resolve import StorePath
 
@@ -149,9 +151,11 @@ class Hdf5Source(Source):
             yield Problem(path, str(error))
             return
         attributes, problems = self._attributes(path, dataset)
-        yield from problems
-        missing = dataset.attrs.get("_FillValue") if "_FillValue" in attributes else None
-        attributes.pop("_FillValue", None)
+        attributes.pop(MISSING, None)
+        yield from (problem for problem in problems if problem.attribute != MISSING)
+        missing, reason = _missing(dataset)
+        if reason is not None:
+            yield Problem(path, reason, MISSING)
         if element.enumeration is not None:
             attributes.setdefault("enumeration", element.enumeration)
         shape = dataset.shape
@@ -166,7 +170,7 @@ class Hdf5Source(Source):
             fill_value=fill_value,
             attributes=attributes,
             dimension_names=None if shape is None else netcdf4.dimension_names(dataset),
-            missing=None if missing is None else np.asarray(missing).reshape(-1)[0],
+            missing=missing,
             scratch=CHUNK_CACHE + 2 * _chunk_bytes(dataset),
         )
 
@@ -243,6 +247,19 @@ def _fill_value(dataset: Any, element: Element) -> Any:
     return np.asarray(value).astype(element.dtype)[()]
 
 
+def _missing(dataset: Any) -> tuple[Any, str | None]:
+    """CF's value for missing elements, if there is one, and what is wrong with it."""
+    if MISSING not in dataset.attrs:
+        return None, None
+    try:
+        value = np.asarray(dataset.attrs[MISSING])
+    except DAMAGE as error:
+        return None, str(error)
+    if value.size != 1 or not isinstance(value.reshape(-1)[0], np.generic | str | bytes):
+        return None, f"the value for missing elements is not one value: {value!r:.50}"
+    return value.reshape(-1)[0], None
+
+
 def _read(dataset: Any, element: Element, name: str, region: Region) -> np.ndarray[Any, Any]:
     try:
         if dataset.shape is None:
@@ -253,4 +270,4 @@ def _read(dataset: Any, element: Element, name: str, region: Region) -> np.ndarr
     except UnicodeDecodeError as error:
         raise EncodeError(f"{name} at {region} holds text that is no UTF-8: {error}") from error
     except DAMAGE as error:
-        raise StoreReadError(f"{name} at {region} cannot be read: {error}") from error
+        raise unreadable(f"{name} at {region} cannot be read", error) from error

@@ -72,7 +72,8 @@ def convert(
     `overwrite` removes what is at the target first. `consolidate` is as the source is, if it is Zarr, and true for
     NetCDF, since xarray looks for consolidated metadata. `verify` reads back and compares what was written.
 
-    Raises ConversionError where the source has what Zarr has no form for, all of which `skip_unsupported` leaves out
+    Raises CorruptChunkError where values of the source are damaged; ConversionError where it is none of these, or has
+    what Zarr has no form for, all of which `skip_unsupported` leaves out
     and reports; ContainsNodeError where something is at the target; ConflictError where an unfinished conversion of
     another source is; LimitError where a shard does not fit the memory; ObjectChangedError where the source is changed
     meanwhile; ChecksumError where `verify` finds a difference.

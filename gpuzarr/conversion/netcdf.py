@@ -21,8 +21,8 @@ from gpuzarr.conversion.contract import (
     Region,
     plain_attributes,
     understanding,
+    unreadable,
 )
-from gpuzarr.errors import StoreReadError
 from gpuzarr.extras import load
 
 
@@ -64,4 +64,4 @@ def _read(variable: Any, name: str, region: Region) -> np.ndarray[Any, Any]:
     try:
         return np.asarray(variable[region].values)
     except DAMAGE as error:
-        raise StoreReadError(f"{name}: {error}") from error
+        raise unreadable(f"{name} at {region} cannot be read", error) from error

@@ -27,8 +27,9 @@ from gpuzarr.conversion.contract import (
     Problem,
     Region,
     understanding,
+    unreadable,
 )
-from gpuzarr.errors import ConversionError, StoreReadError
+from gpuzarr.errors import ConversionError, CorruptChunkError
 
 _SUFFIX = ".npy"
 
@@ -61,13 +62,13 @@ def _found(path: str, header: _Header, size: int, name: str, body: Any, release:
     if header.dtype.hasobject:
         return Problem(path, "its elements are pickled Python objects, which are code and are never loaded")
     if size != header.nbytes:
-        raise ConversionError(f"{name} is damaged: expected {header.nbytes} bytes, got {size}")
+        raise CorruptChunkError(f"{name} has not the bytes that its header tells", expected=header.nbytes, got=size)
 
     def read(region: Region) -> np.ndarray[Any, Any]:
         try:
             mapped = np.memmap(body(), header.dtype, "r", header.offset, header.shape, "F" if header.fortran else "C")
         except (OSError, ValueError) as error:
-            raise StoreReadError(f"{name}: {error}") from error
+            raise unreadable(f"{name} cannot be read", error) from error
         return np.array(mapped[region])
 
     return FoundArray(path=path, shape=header.shape, dtype=header.dtype, read=read, release=release)
@@ -123,7 +124,7 @@ class _Unpacked:
             file.flush()
         except DAMAGE as error:
             file.close()
-            raise StoreReadError(f"{self._member} in {self._archive} cannot be unpacked: {error}") from error
+            raise unreadable(f"{self._member} in {self._archive} cannot be unpacked", error) from error
         return file
 
     def release(self) -> None:

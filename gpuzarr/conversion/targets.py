@@ -20,7 +20,7 @@ from gpuzarr.create_v2 import numcodecs_config
 from gpuzarr.dtypes import DataType, parse_dtype
 from gpuzarr.errors import MetadataError
 from gpuzarr.metadata.model import ArrayMetadata
-from gpuzarr.missing import DIMENSIONS, MISSING, fill_to_json
+from gpuzarr.missing import DIMENSIONS, MISSING, fill_from_json, fill_to_json
 
 _CHAIN = ("filters", "serializer", "compressors")
 _SHUFFLES = ("noshuffle", "shuffle", "bitshuffle")
@@ -99,11 +99,14 @@ def data_type_of(found: FoundArray, zarr_format: int) -> DataType:
 
 def unplaced_missing(found: FoundArray, data_type: DataType, zarr_format: int) -> str | None:
     """Why the value for missing elements has no place in the target; None where it has."""
-    if found.missing is None or zarr_format == 2 or (found.like is not None and found.like.zarr_format == 3):
+    if found.missing is None or (found.like is not None and found.like.zarr_format == zarr_format):
         return None
     try:
-        fill_to_json(found.missing, data_type.numpy, found.path)
-    except TypeError as error:
+        if zarr_format == 2 and data_type.numpy.kind not in "biufc":
+            data_type.cast_fill(found.missing)
+        else:  # of numbers nothing may be rounded or wrapped, in either format
+            fill_from_json(fill_to_json(found.missing, data_type.numpy, found.path), data_type.numpy, found.path)
+    except (TypeError, ValueError) as error:
         return str(error)
     return None
 

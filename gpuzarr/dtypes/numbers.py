@@ -99,6 +99,11 @@ def _dtype(path: str) -> np.dtype[Any]:
     return dtype
 
 
+def _not_made_real(value: Any) -> Any:
+    """A complex scalar of NumPy's as Python's, of which `int` and `float` refuse to drop a part."""
+    return complex(value) if isinstance(value, np.complexfloating) else value
+
+
 class _Number(DataType):
     def to_v2(self) -> str:
         # NumPy's own spelling of an ml_dtypes type ("<V2") says nothing; other libraries write the name.
@@ -143,7 +148,7 @@ class Integer(_Number):
     def cast_fill(self, value: Any) -> Any:
         value = plain_scalar(value)
         try:
-            whole = int(value)
+            whole = int(_not_made_real(value))
         except (TypeError, ValueError, OverflowError):
             raise self.refusal(value, "an integer") from None
         if isinstance(value, (float, np.floating)) and whole != value:
@@ -181,7 +186,7 @@ class Float(_Number):
         if isinstance(value, self.numpy.type):
             return value  # a NaN keeps its payload
         try:
-            return self._rounded(float(value))
+            return self._rounded(float(_not_made_real(value)))
         except (TypeError, ValueError, OverflowError):
             raise self.refusal(value, "a number") from None
 
