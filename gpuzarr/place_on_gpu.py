@@ -103,15 +103,23 @@ def _deliver(
 
 
 def _cast(decoded: Decoded, chain: CodecChain, dtype: np.dtype[Any], lane: GpuLane) -> Decoded:
-    """The chunks as numbers of another type."""
-    area, offsets, layout = decoded
+    """The chunks as numbers of another type, by way of the host: on the GPU CuPy takes subnormal floats for 0, and what
+    becomes of a float beyond an integer's range is not what NumPy makes of it."""
+    device, (area, offsets, layout) = lane.device, decoded
     if layout is not None:  # which is about bytes, so they are put in order first
         area = lane.area("in order", decoded.area.nbytes)
-        areas = (Area(lane.device.address(a), a.nbytes) for a in (decoded.area, area))
-        scatter.put_in_order(lane.device, lane, layout, *areas)
+        areas = (Area(device.address(a), a.nbytes) for a in (decoded.area, area))
+        scatter.put_in_order(device, lane, layout, *areas)
     wide, narrow = dtype.itemsize, chain.dtype.itemsize
-    cast = area[: (int(offsets.max()) + (chain.nbytes or 0)) // narrow * narrow].view(chain.dtype).astype(dtype)
-    lane.hold(cast)
+    host = device.pinned((int(offsets.max()) + (chain.nbytes or 0)) // narrow * narrow)
+    device.copy_out(device.address(area), host, lane)
+    lane.hold(host)
+    device.wait(lane)
+    with np.errstate(all="ignore"):  # what lies between the chunks may be anything
+        numbers = host.view(chain.dtype).astype(dtype)
+    cast = lane.area("cast", max(1, numbers.nbytes))
+    device.copy_in(device.address(cast), numbers.view(np.uint8), lane)
+    lane.hold(numbers)
     return Decoded(cast, offsets // narrow * wide, None)
 
 

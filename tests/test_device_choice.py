@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable
+from functools import cache
 from importlib.machinery import ModuleSpec
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
@@ -234,6 +235,27 @@ def test_kvikio_is_looked_for_once_per_process(fake: fake_cupy.FakeCupy, monkeyp
     monkeypatch.setitem(sys.modules, "kvikio", module)
     assert device.kvikio() is module
     assert kvikio.why_not(device) is None
+
+
+def test_a_kvikio_that_cannot_be_imported_is_tried_once(
+    fake: fake_cupy.FakeCupy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tried = []
+
+    def fails(name: str) -> None:
+        tried.append(name)
+        raise RuntimeError("no libcufile")
+
+    module = ModuleType("kvikio")
+    module.__spec__ = ModuleSpec("kvikio", None)
+    monkeypatch.setitem(sys.modules, "kvikio", module)
+    monkeypatch.setattr(cuda, "_kvikio", cache(cuda._kvikio.__wrapped__))
+    monkeypatch.setattr(cuda, "import_module", fails)
+    device = get_device("cuda:1")
+    assert isinstance(device, GpuDevice)
+    for _ in range(3):
+        assert kvikio.why_not(device) == "KvikIO cannot be used: RuntimeError: no libcufile"
+    assert tried == ["kvikio"]
 
 
 def test_a_destination_on_another_gpu_is_refused(fake: fake_cupy.FakeCupy) -> None:

@@ -141,6 +141,18 @@ def test_delta(gpu: GpuDevice, decoded: str) -> None:
             check(chain, gpu, plain(encoded), at_home=True)
 
 
+def test_subnormal_floats(gpu: GpuDevice) -> None:
+    """CuPy compiles with -ftz=true, which would make them zero."""
+    number = np.random.default_rng(5).integers(0, 1 << 21, 105, dtype=np.uint32).view("f4")
+    small = [number.tobytes(), (-number).tobytes()]
+    check(v2("f8", {"id": "astype", "encode_dtype": "f4", "decode_dtype": "f8"}), gpu, small, at_home=True)
+    wide = [(number / 3.0).astype("f8").tobytes()]
+    check(v2("f4", {"id": "astype", "encode_dtype": "f8", "decode_dtype": "f4"}), gpu, wide, at_home=True)
+    scaled = {"id": "fixedscaleoffset", "dtype": "f4", "scale": 3.0, "offset": 0}
+    for codec in ({"id": "delta", "dtype": "f4"}, scaled):
+        check(v2("f4", codec), gpu, small, at_home=True)
+
+
 @pytest.mark.parametrize("dtype", ALL[1:])
 def test_scale_offset(gpu: GpuDevice, dtype: str) -> None:
     rng = np.random.default_rng(3)

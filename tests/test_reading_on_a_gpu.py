@@ -18,6 +18,7 @@ from gpuzarr.codecs import numcodecs as nc
 from gpuzarr.codecs.engines import gpu_wave
 from gpuzarr.codecs.engines.nvcomp_emulated import EmulatedNvcomp
 from gpuzarr.devices import EmulatedDevice
+from gpuzarr.devices.emulated_array import EmulatedArray
 from gpuzarr.errors import (
     ChecksumError,
     ChunkNotFoundError,
@@ -211,6 +212,18 @@ def test_a_destination_of_the_callers(gpu: str) -> None:
         got = there.get_basic_selection((slice(None), slice(None)), out=out)
         assert got is out
         np.testing.assert_array_equal(there.device.download(out), a[...].astype(dtype))
+
+
+def test_a_destination_of_another_type_gets_what_numpy_makes_of_it(gpu: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Subnormal floats too, which CuPy's own conversion takes for 0."""
+    values = np.random.default_rng(0).integers(0, 1 << 24, (91, 67), dtype=np.uint32).view("f4")
+    monkeypatch.setattr(EmulatedArray, "astype", None, raising=False)  # as good as CuPy's
+    for codec in ("none", "zstd", "blosc-lz4-shuffle"):
+        a = gpuzarr.create_array({}, data=values, chunks=(7, 11), compressors=COMPRESSORS[codec])
+        there = a.to_device(gpu)
+        out = there.device.upload(np.zeros(values.shape, "f8"))
+        there.get_basic_selection(out=out)
+        assert there.device.download(out).tobytes() == values.astype("f8").tobytes()
 
 
 def test_values_from_the_gpu_are_written(gpu: str) -> None:

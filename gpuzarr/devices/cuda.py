@@ -76,7 +76,11 @@ def _dotted(version: int) -> str:
 
 @cache
 def _kvikio() -> Any:
-    return import_module("kvikio") if find_spec("kvikio") else None
+    """The module, None where there is none, or the error of its import, which would search for libraries every time."""
+    try:
+        return import_module("kvikio") if find_spec("kvikio") else None
+    except Exception as error:  # noqa: BLE001 # a missing CUDA library makes any kind of error
+        return error
 
 
 class CudaDevice(GpuDevice):
@@ -217,7 +221,10 @@ class CudaDevice(GpuDevice):
 
     def kvikio(self) -> Any:
         """The module `kvikio`, which is imported now: CUDA works here. None where it is not installed."""
-        return _kvikio()
+        found = _kvikio()
+        if isinstance(found, Exception):
+            raise found.with_traceback(None)
+        return found
 
     @property
     def card(self) -> str:
