@@ -57,6 +57,8 @@ COMPRESSORS = {
 }
 HOST_ONLY: list[tuple[dict[str, Any], str]] = [
     ({"compressors": nc.BZ2()}, "no GPU form of numcodecs.bz2"),
+    ({"compressors": BloscCodec(cname="blosclz")}, "no GPU form of blosclz"),
+    ({"compressors": nc.Blosc(cname="blosclz")}, "no GPU form of blosclz"),
     ({"compressors": nc.Zlib()}, "nothing tells the size of a zlib stream"),
     ({"compressors": [nc.CRC32(), ZstdCodec()]}, "no GPU form of numcodecs.crc32"),
     ({"filters": [nc.Delta(dtype="f4"), TransposeCodec(order=(1, 0))]}, "axes are moved between numcodecs.delta"),

@@ -84,6 +84,8 @@ class GpuEngine:
         try:
             if self.format == "zlib" and not (trusted or self.checks):
                 raise Obstacle("nothing tells the size of a zlib stream before it is decoded")
+            if self.format == "blosc" and rest[0].configuration().get("cname") == "blosclz":
+                raise Obstacle("no GPU form of blosclz")
             settled = settle(chain, rest if self.format == "plain" else rest[1:])
         except Obstacle as obstacle:
             self.why = str(obstacle)
