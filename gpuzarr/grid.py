@@ -15,7 +15,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import accumulate
-from math import prod
+from math import gcd, prod
 from typing import Any, Literal, TypeAlias
 
 import numpy as np
@@ -146,7 +146,7 @@ class RegularGrid:
         """Longest chunk along each axis."""
         return self.chunks
 
-    def with_shape(self, shape: tuple[int, ...]) -> RegularGrid:
+    def with_shape(self, shape: tuple[int, ...], *, sharded: bool = False) -> RegularGrid:
         """The grid of the array resized."""
         return RegularGrid(shape, self.chunks)
 
@@ -195,13 +195,17 @@ class RectilinearGrid:
         """Longest chunk along each axis."""
         return tuple(e if isinstance(e, int) else max(length for length, _ in e) for e in self.edges)
 
-    def with_shape(self, shape: tuple[int, ...]) -> RectilinearGrid:
+    def with_shape(self, shape: tuple[int, ...], *, sharded: bool = False) -> RectilinearGrid:
         """The grid of the array resized: where an axis outgrows its chunks, one more covers what is new; chunks
-        that a shrunken axis leaves behind stay declared."""
+        that a shrunken axis leaves behind stay declared. `sharded`: the chunks are shards, so that the new one, too,
+        must be a multiple of inner chunks: it is one of what all others are multiples of."""
         edges: list[int | Runs] = []
         for size, edge in zip(shape, self.edges, strict=True):
             missing = 0 if isinstance(edge, int) else size - sum(length * times for length, times in edge)
-            edges.append(edge if isinstance(edge, int) or missing <= 0 else merge_runs([*edge, (missing, 1)]))
+            if not isinstance(edge, int) and missing > 0:
+                unit = gcd(*(length for length, _ in edge)) if sharded else 1
+                edge = merge_runs([*edge, (-(-missing // unit) * unit, 1)])
+            edges.append(edge)
         return RectilinearGrid(shape, tuple(edges))
 
     def to_json(self) -> dict[str, Any]:

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import gpuzarr
-from gpuzarr.codecs import Crc32cCodec, ShardingCodec
+from gpuzarr.codecs import Crc32cCodec, ShardingCodec, TransposeCodec
 from gpuzarr.errors import MetadataError, StoreWriteError
 from gpuzarr.storage import LocalStore, MemoryStore
 from gpuzarr.storage.contract import Store
@@ -28,6 +28,12 @@ KINDS: dict[str, dict[str, Any]] = {
         "compressors": Crc32cCodec(),
     },
     "rectilinear": {"chunks": [[3, 1, 6], [4, 4, 1]]},
+    "rectilinear shards": {"chunks": (2, 3), "shards": [[4, 2, 4], [3, 6]]},
+    "a codec around rectilinear shards": {
+        "chunks": [[4, 6], [6, 3]],
+        "filters": TransposeCodec(order=(1, 0)),
+        "serializer": ShardingCodec(chunk_shape=(3, 2)),
+    },
 }
 SHAPE = (10, 9)
 

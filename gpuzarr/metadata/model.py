@@ -124,7 +124,8 @@ class ArrayMetadata(_Node):
 
     def with_shape(self, shape: tuple[int, ...]) -> ArrayMetadata:
         """The metadata of the array resized."""
-        return replace(self, shape=shape, grid=self.grid.with_shape(shape))
+        sharded = any(codec.name == "sharding_indexed" for codec in self.codecs)
+        return replace(self, shape=shape, grid=self.grid.with_shape(shape, sharded=sharded))
 
     def with_attributes(self, attributes: Mapping[str, Any]) -> ArrayMetadata:
         """The same with other attributes."""

@@ -121,7 +121,7 @@ def existing_step(name: str, variable: Variable, stored: Variable, array: Array,
         region.append(slice(old, old + length) if grows else dict(writing.region or {}).get(dim, slice(None)))
         shape.append(old + length if grows else old)
     step = Step(variable.data, tuple(region), tuple(shape), array)
-    grid = array.write_grid.with_shape(step.shape)
+    grid = array.metadata.with_shape(step.shape).grid
     return step if variable.chunks is None else _in_pieces(step, variable, grid, writing, name)
 
 
