@@ -1,7 +1,8 @@
 """Arrays of every kind beside NumPy arrays that hold the same, and random selections that both must agree on.
 
 `check(seed, selections, folder, device)` makes an array of random shape, data type, chunking, codecs and store, and
-reads and writes so many random selections of it on a device. A failure names its seed, which gives the same case again.
+reads and writes so many random selections of it on a device, and resizes it now and then. A failure names its seed,
+which gives the same case again.
 """
 
 from __future__ import annotations
@@ -419,6 +420,18 @@ def write_fields(rng: Rng, z: gpuzarr.Array, a: np.ndarray) -> None:
     assert same(z[...], a), f"write field {name} of {key}"
 
 
+def resize(rng: Rng, z: gpuzarr.Array, a: np.ndarray) -> np.ndarray:
+    """Give the array another shape; what NumPy has for it."""
+    shape = tuple(int(rng.integers(0, n + 5)) if rng.random() < 0.5 else n for n in a.shape)
+    z.resize(shape)
+    out = np.empty(shape, a.dtype)
+    out[...] = z.metadata.fill_or_default
+    common = tuple(slice(0, min(n, m)) for n, m in zip(shape, a.shape, strict=True))
+    out[common] = a[common]
+    assert same(z[...], out), f"resize from {a.shape} to {shape}"
+    return out
+
+
 def check(seed: int, selections: int, folder: str, name: str = "cpu") -> int:
     """One array, so many selections of it on the device of this name; returns how many were compared."""
     rng = np.random.default_rng(seed)
@@ -441,6 +454,8 @@ def check(seed: int, selections: int, folder: str, name: str = "cpu") -> int:
             if z.dtype.names:
                 doers += [read_fields, write_fields]
             doers[rng.integers(0, len(doers))](rng, z, a)
+            if a.ndim and rng.random() < 0.05:
+                a = resize(rng, z, a)
         again = gpuzarr.open_array(z.store, path=z.path)
         assert same(again[...], a), "opened again"
         assert [error for _, error in again.check_chunks() if error is not None] == []
