@@ -303,7 +303,9 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    if len(sys.argv) > 1:
+    if len(sys.argv) == 3:  # as `outcome` calls it
         one(*sys.argv[1:])
-    else:
+    elif len(sys.argv) == 1:
         main()
+    else:
+        print(__doc__)
