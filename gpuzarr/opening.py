@@ -124,7 +124,7 @@ def refuse_anything(store: Store, path: str) -> None:
     """FileExistsError where any object is at or under `path`."""
     refuse_existing(store, path)
     if store.supports_listing and next(iter(store.list(path)), None) is not None:
-        raise ContainsNodeError(f'there is data at {describe(store, path)}, and mode "w-" replaces nothing')
+        raise ContainsNodeError(f"there is data at {describe(store, path)}; overwrite=True, or mode 'w', replaces it")
 
 
 def _make_array(place: Place, config: Any, arguments: dict[str, Any], *, overwrite: bool = False) -> Array:

@@ -177,7 +177,8 @@ def _make_way(store: Store, path: str, node: Node, *, overwrite: bool) -> None:
     if not (overwrite and store.supports_deletes):
         refuse_existing(store, path)
         if store.supports_listing and (key := next(iter(store.list(path)), None)) is not None:
-            raise ContainsNodeError(f"there are objects at {describe(store, path)} already, such as {key!r}")
+            at = describe(store, path)
+            raise ContainsNodeError(f"there are objects at {at} already, such as {key!r}; overwrite=True replaces them")
     make_parents(store, path, node.zarr_format)
 
 

@@ -447,3 +447,12 @@ def test_commands_start_without_heavy_libraries(words: list[str], tmp_path: Path
         check=True,
     )
     assert set(done.stdout.splitlines()[-1].split()) & (HEAVY - {"argparse"}) == set()
+
+
+def test_a_copy_that_was_cut_short_recommends_to_overwrite(capsys: pytest.CaptureFixture[str], store: Path) -> None:
+    left = store.parent / "copy.zarr/temperature/c/0"
+    left.mkdir(parents=True)
+    (left / "0").write_bytes(b"half")
+    assert hints(capsys, "copy", store, store.parent / "copy.zarr") == ["--overwrite replaces what is there"]
+    assert answer(capsys, "copy", store, store.parent / "copy.zarr", "--overwrite")[0] == 0
+    assert answer(capsys, "fsck", store.parent / "copy.zarr")[0] == 0

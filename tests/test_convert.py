@@ -618,6 +618,7 @@ def test_what_the_system_fails_to_read_is_no_damage() -> None:
 @pytest.mark.parametrize(
     ("more", "hint"),
     [
+        (["--chunks", "auto"], "--overwrite replaces what is there"),
         (["--no-resume"], "--overwrite replaces what is there"),
         (["--memory", "1M"], "--memory raises the limit; --chunks and --shards choose smaller ones"),
         ([], "--skip-unsupported leaves it out"),
@@ -626,9 +627,9 @@ def test_what_the_system_fails_to_read_is_no_damage() -> None:
 def test_the_command_recommends_its_own_options(
     there: Path, capsys: pytest.CaptureFixture[str], more: list[str], hint: str
 ) -> None:
-    if more == ["--no-resume"]:
+    if more and more != ["--memory", "1M"]:
         (there / "a.zarr").mkdir()
-        (there / "a.zarr/.conversion.json").write_text("{}")
+        (there / "a.zarr" / (".conversion.json" if more == ["--no-resume"] else "left")).write_text("{}")
     assert main(["convert", "a.npz", "a.zarr", *more, *["--exclude", "z"][: 2 * bool(more)]]) == 2
     assert capsys.readouterr().err.splitlines()[-1] == hint
 
@@ -669,3 +670,42 @@ def test_a_damaged_file_is_an_error_of_ours_or_no_error(tmp_path: Path, kind: st
         except gpuzarr.errors.GpuzarrError as error:
             seen.add(type(error))
     assert ConversionError in seen
+
+
+@pytest.mark.parametrize("formats", list(product((2, 3), repeat=2)))
+@pytest.mark.parametrize(
+    ("dtype", "value"),
+    [
+        *[("S4", b"ab"), ("U3", "a"), (">f8", -0.0), (">i2", 258), ("M8[s]", "2001-02-03"), ("V5", b"1234\0")],
+        *[([("a", ">i2"), ("b", "S3")], (258, b"x")), (str, "abc")],
+    ],
+)
+def test_an_array_without_axes_is_compared_as_it_is_stored(formats: tuple[int, int], dtype: Any, value: Any) -> None:
+    source, target = MemoryStore(), MemoryStore()
+    written = gpuzarr.create_array(source, shape=(), dtype=dtype, zarr_format=formats[0])
+    written[...] = value if dtype is str else np.array(value, dtype)
+    gpuzarr.convert(written, target, zarr_format=formats[1], verify=True)
+    assert gpuzarr.open_array(target, mode="r")[()] == written[()]
+
+
+@pytest.mark.parametrize("missing", ["longer", 0])
+def test_a_value_for_missing_text_that_does_not_fit_is_reported(missing: Any) -> None:
+    source = gpuzarr.create_array(MemoryStore(), shape=(3,), dtype="U3", attributes={"_FillValue": missing})
+    with pytest.raises(ConversionError, match="_FillValue"):
+        gpuzarr.convert(source, MemoryStore(), zarr_format=2)
+
+
+@pytest.mark.parametrize("missing", ["", "none"])
+def test_the_value_for_missing_text_is_kept(missing: str) -> None:
+    root = gpuzarr.open_group(MemoryStore(), mode="w", zarr_format=2)
+    attributes = {"_ARRAY_DIMENSIONS": ["x"]}  # as xarray writes text
+    x = root.create_array("x", shape=(3,), dtype=str, fill_value=missing, attributes=attributes)
+    x[:2] = np.array(["a", missing])
+    third, second = MemoryStore(), MemoryStore()
+    gpuzarr.convert(root, third, zarr_format=3, verify=True)
+    made = gpuzarr.open_group(third, mode="r")["x"]
+    assert (made.attrs["_FillValue"], made.metadata.dimension_names) == (missing, ("x",))
+    assert made[...].tolist() == ["a", missing, missing]
+    gpuzarr.convert(gpuzarr.open_group(third, mode="r"), second, zarr_format=2, verify=True)
+    again = gpuzarr.open_group(second, mode="r")["x"]
+    assert (again.fill_value, dict(again.attrs)) == (missing, attributes)

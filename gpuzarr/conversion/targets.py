@@ -103,7 +103,9 @@ def unplaced_missing(found: FoundArray, data_type: DataType, zarr_format: int) -
         return None
     try:
         if zarr_format == 2 and data_type.numpy.kind not in "biufc":
-            data_type.cast_fill(found.missing)
+            kept = data_type.cast_fill(found.missing)
+            if data_type.numpy.kind in "SU" and kept != found.missing:
+                return f"_FillValue: {found.missing!r:.50} is no {data_type.numpy}"
         else:  # of numbers nothing may be rounded or wrapped, in either format
             fill_from_json(fill_to_json(found.missing, data_type.numpy, found.path), data_type.numpy, found.path)
     except (TypeError, ValueError) as error:

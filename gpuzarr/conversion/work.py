@@ -106,8 +106,10 @@ class Mover:
 
     def _compare(self, region: Region, values: np.ndarray[Any, Any]) -> None:
         """ChecksumError where the target does not have these values."""
-        stored = self._target[region]
-        if not same(np.asarray(stored), values):
+        stored, dtype = np.asarray(self._target[region]), self._target.dtype
+        if dtype.kind not in "OT":  # scalars of NumPy have no byte order, and text and bytes no length of their own
+            stored = stored.astype(dtype, copy=False)
+        if not same(stored, values):
             raise ChecksumError(f"array {self._target.path or '/'!r} at {region} is not what was written")
 
     def _bytes(self, region: Region) -> int:
