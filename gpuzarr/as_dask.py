@@ -28,7 +28,7 @@ def as_dask(
     made of where the array lies and its metadata, so that equal arrays share their blocks; False for one that nothing
     shares, as is needed where chunks change while dask keeps results of them.
     """
-    _count_on_the_emulated_device()
+    _teach_the_emulated_device()
     blocks = block_lengths(array, chunks)
     if name is None:
         name = f"from-zarr-{load('dask.base', 'dask').tokenize(array, blocks)}"
@@ -45,10 +45,13 @@ def as_dask(
 
 
 @cache
-def _count_on_the_emulated_device() -> None:
-    """Let dask count elements there, as means and deviations do; for CuPy it knows how to."""
+def _teach_the_emulated_device() -> None:
+    """Let dask count elements there, as means and deviations do, and sort blocks by indices of the host; for CuPy it
+    knows how to."""
     kind = import_module("gpuzarr.devices.emulated_array").EmulatedArray
-    load("dask.array.dispatch", "dask").numel_lookup.register(kind, lambda x, **how: np.ones_like(x).sum(**how))
+    dispatch = load("dask.array.dispatch", "dask")
+    dispatch.numel_lookup.register(kind, lambda x, **how: np.ones_like(x).sum(**how))
+    dispatch.take_lookup.register(kind, lambda x, indices, axis: x[(slice(None),) * axis + (indices,)])
 
 
 def block_lengths(array: ArrayFacts, chunks: Any) -> Lengths:

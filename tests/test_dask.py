@@ -416,3 +416,23 @@ def test_the_guide_s_parallel_write(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 
 def _environment() -> dict[str, str]:
     return {**os.environ, "PYTHONPATH": str(ROOT)}
+
+
+FANCY = [
+    ([5, 0, -1, 5],),
+    (slice(None), np.array([6, 0, 3])),
+    (slice(None, None, -1), [True, False] * 3 + [True]),
+    (2, [6, 1, 1]),
+    ([], slice(2, 5)),
+]
+
+
+@pytest.mark.parametrize("index", FANCY, ids=repr)
+def test_blocks_of_a_device_are_indexed_by_lists_of_the_host(index: Any) -> None:
+    values = np.arange(42).reshape(6, 7)
+    store: dict[str, Any] = {}
+    gpuzarr.create_array(store, data=values, chunks=(2, 3))
+    found = from_zarr(store, device="emulated")
+    np.testing.assert_array_equal(found[index].compute().get(), da.from_array(values, chunks=(2, 3))[index].compute())
+    points = np.array([5, 0, 0, 2]), np.array([0, 6, 6, 3])
+    np.testing.assert_array_equal(found.vindex[points].compute().get(), values[points])

@@ -170,7 +170,7 @@ REFUSED: list[Callable[[Any, Array, Any], Any]] = [
     lambda x, host, xp: np.add(x, x, out=host),
     lambda x, host, xp: x.__setitem__(..., host),
     lambda x, host, xp: host.__setitem__(..., x),
-    lambda x, host, xp: x[np.zeros(1, int)],
+    lambda x, host, xp: np.take(host, x),
     lambda x, host, xp: host[x > 1],
     lambda x, host, xp: np.copyto(host, x),
     lambda x, host, xp: np.concatenate([x, host]),
@@ -190,6 +190,24 @@ def test_device_arrays_do_not_become_host_arrays(refused: Callable[[Any, Array, 
     with pytest.raises(TypeError):
         refused(xp.asarray(host), host, xp)
     assert (host == before).all()
+
+
+def test_indices_of_the_host_are_uploaded(xp: Any) -> None:
+    host = np.arange(24.0).reshape(2, 3, 4)
+    device = xp.asarray(host)
+    rows, mask = np.array([1, 0, -1]), np.array([True, False, True])
+    for index in (
+        rows,
+        mask[:2],
+        (slice(None), mask),
+        (rows, ..., rows),
+        (0, rows[:, None], rows),
+        (Ellipsis, None, 1),
+    ):
+        assert (device[index].get() == host[index]).all()
+        assert device[index].shape == host[index].shape
+        device[index], host[index] = -1.0, -1.0
+        assert (device.get() == host).all()
 
 
 def test_device_arrays_compute_as_numpy_does(xp: Any) -> None:

@@ -318,6 +318,21 @@ def test_dask_has_blocks_on_the_device(counting: CountingStore, chunks: Any) -> 
     xr.testing.assert_identical(open_zarr(again).load(), host[["temperature", "count"]])
 
 
+@pytest.mark.parametrize("zarr_format", FORMATS)
+def test_dasks_blocks_on_the_device_are_coded_on_the_host(zarr_format: int) -> None:
+    store, again = MemoryStore(), MemoryStore()
+    scaled = {"dtype": ">i2", "scale_factor": 0.5, "_FillValue": -1, "chunks": (2,)}
+    values = np.array([1.5, np.nan, 2, 0, 7])
+    to_zarr(
+        xr.Dataset({"v": ("n", values), "u": ("n", values)}), store, encoding={"v": scaled}, zarr_format=zarr_format
+    )
+    found = open_zarr(store, device="emulated", chunks={})
+    to_zarr(found, again)
+    to_zarr(found, again, region={"n": slice(0, 5)}, mode="a")
+    assert gpuzarr.open_array(again, path="v")[:].tolist() == [3, -1, 4, 0, 14]
+    np.testing.assert_array_equal(open_zarr(again).u.values, values)
+
+
 def test_tasks_in_other_processes_cannot_write_to_memory_here() -> None:
     import dask
 
@@ -458,6 +473,76 @@ def test_the_same_units_may_be_said_in_other_words() -> None:
     to_zarr(xr.Dataset({"when": ("n", days, {}, words)}), store)
     to_zarr(xr.Dataset({"when": ("n", days + np.timedelta64(30, "m"))}), store, append_dim="n")
     assert np.array_equal(xr.open_dataset(store, engine=OURS).when.values[2:], days + np.timedelta64(30, "m"))
+
+
+TIMES = [
+    np.array([3600, 7200, "NaT"], "m8[s]"),
+    np.array([3600, 7200, 10], "m8[s]").astype("m8[ns]"),
+    np.array(["2000-01-01T12", "1970-01-01", "NaT"], "M8[s]"),
+    np.array(7200, "m8[s]"),
+]
+
+
+@pytest.mark.parametrize("zarr_format", FORMATS)
+@pytest.mark.parametrize("values", TIMES, ids=lambda values: f"{values.dtype}-{values.ndim}")
+@pytest.mark.parametrize("pieces", [False, True], ids=["in memory", "dask"])
+def test_times_in_a_data_type_of_times_are_stored_as_they_are(zarr_format: int, values: Any, pieces: bool) -> None:
+    for unit in ("s", "ns"):
+        store, dims, dtype = {}, ("n",) * values.ndim, f"{values.dtype.kind}8[{unit}]"
+        dataset = xr.Dataset({"when": (dims, values)})
+        dataset = dataset.chunk(n=3) if pieces and dims else dataset
+        to_zarr(dataset, store, encoding={"when": {"dtype": dtype}}, zarr_format=zarr_format)
+        assert gpuzarr.open_array(store, path="when").dtype == dtype
+        found = xr.open_dataset(store, engine=OURS).when
+        np.testing.assert_array_equal(found.values, values)
+        assert (found.dtype, found.attrs) == (dtype, {})
+        again: dict[str, Any] = {}  # as numbers, with CF's units, as xarray's own engine would
+        to_zarr(xr.open_dataset(store, engine=OURS), again, zarr_format=zarr_format)
+        np.testing.assert_array_equal(xr.open_dataset(again, engine=OURS).when.values, values)
+
+
+@pytest.mark.parametrize("zarr_format", FORMATS)
+def test_arrays_of_times_are_appended_to_exactly_or_not_at_all(zarr_format: int) -> None:
+    store: dict[str, Any] = {}
+    names: dict[str, Any] = {"dimension_names": ("n",)} if zarr_format == 3 else {}
+    attributes = {"units": "the watch's"} | ({} if names else {"_ARRAY_DIMENSIONS": ["n"]})
+    root = gpuzarr.open_group(store, mode="w", zarr_format=zarr_format)
+    root.create_array("when", shape=2, dtype="m8[m]", attributes=attributes, **names)[:] = np.array([60, 1], "m8[m]")
+    found = xr.open_dataset(store, engine=OURS, consolidated=False).load()
+    to_zarr(found, store, append_dim="n")
+    to_zarr(xr.Dataset({"when": ("n", np.array([180], "m8[s]"))}), store, region={"n": slice(1, 2)})
+    before = dict(store)
+    for wrong in (np.array([30], "m8[s]"), np.array(["2000-01-01"], "M8[s]")):
+        with pytest.raises(ValueError, match="cannot be said exactly|Mismatched dtypes"):
+            to_zarr(xr.Dataset({"when": ("n", wrong)}), store, append_dim="n")
+        assert store == before
+    expected = np.array([60, 3, 60, 1], "m8[m]")
+    np.testing.assert_array_equal(gpuzarr.open_array(store, path="when")[:], expected)
+
+
+def test_times_that_dask_has_are_not_cut(tmp_path: Path) -> None:
+    finer = xr.Dataset({"when": ("n", np.array([1500, 2000], "m8[ms]"))}).chunk(n=1)
+    with pytest.raises(ValueError, match="cannot be said exactly in timedelta64"):
+        to_zarr(finer, tmp_path / "a.zarr", encoding={"when": {"dtype": "m8[s]"}})
+
+
+def test_a_region_may_be_counted_from_the_end() -> None:
+    store: dict[str, Any] = {}
+    to_zarr(xr.Dataset({"v": ("n", np.zeros(5))}), store, encoding={"v": {"chunks": (1,)}})
+    for ones in (xr.Dataset({"v": ("n", np.ones(2))}), xr.Dataset({"v": ("n", np.full(2, 2.0))}).chunk(n=1)):
+        to_zarr(ones, store, region={"n": slice(-3, -1)})
+        assert gpuzarr.open_array(store, path="v")[:].tolist() == [0, 0, *ones.v.values, 0]
+
+
+def test_nothing_is_appended_and_written_into_a_region() -> None:
+    store: dict[str, Any] = {}
+    dates = xr.date_range("0001-01-01", periods=4, calendar="noleap", use_cftime=True).values
+    whole = xr.Dataset({"when": ("n", dates), "x": ("n", np.arange(4))})
+    to_zarr(whole, store, encoding={"x": {"chunks": (4,)}})
+    before = dict(store)
+    to_zarr(whole.isel(n=slice(0)), store, append_dim="n", consolidated=False)
+    to_zarr(whole.isel(n=slice(0)).chunk(), store, region={"n": slice(1, 1)})
+    assert store == before
 
 
 def test_a_slash_in_a_name_would_lose_the_variable() -> None:

@@ -3,7 +3,7 @@
 They mix with Python and NumPy scalars and with each other. They do not mix with `numpy.ndarray`, and do not become
 one unasked: `numpy.asarray(x)`, a buffer of `x`, and `x + numpy_array` raise TypeError as CuPy's arrays do. (They are
 no subclass of `numpy.ndarray`, since NumPy takes the memory of a subclass without asking.) `x.get()` downloads,
-`x.item()` and `x.tolist()` do too; `xp.asarray(host)` uploads. Like CuPy's, reductions and elements are 0-d arrays.
+`x.item()` and `x.tolist()` do too; `xp.asarray(host)` uploads, and so do host arrays within an index. Like CuPy's, reductions and elements are 0-d arrays.
 Unlike CuPy's, they refuse `float(x)`, `int(x)` and `bool(x)`: on a GPU each would wait for it unseen.
 """
 
@@ -87,8 +87,7 @@ class EmulatedArray(NDArrayOperatorsMixin):
     def __getitem__(self, index: Any) -> EmulatedArray:
         self._owner.touch()
         # With an Ellipsis NumPy gives a view where it would else give a scalar.
-        index = unwrapped(index)
-        index = index if isinstance(index, tuple) else (index,)
+        index = _uploaded(index)
         if not any(i is Ellipsis for i in index):
             index = (*index, Ellipsis)
         found: EmulatedArray = wrapped(self._host[index], self._owner)
@@ -98,7 +97,7 @@ class EmulatedArray(NDArrayOperatorsMixin):
         if not isinstance(value, EmulatedArray | int | float | complex | np.generic):
             raise TypeError(f"a device array takes device arrays and scalars, not {type(value).__name__}")
         self._owner.touch()
-        self._host[unwrapped(index)] = unwrapped(value)
+        self._host[_uploaded(index)] = unwrapped(value)
 
     def __len__(self) -> int:
         return len(self._host)
@@ -128,6 +127,12 @@ def unwrapped(value: Any) -> Any:
     if isinstance(value, dict):
         return {k: unwrapped(v) for k, v in value.items()}
     return value
+
+
+def _uploaded(index: Any) -> tuple[Any, ...]:
+    """An index as NumPy takes it. Host arrays in it CuPy uploads unasked."""
+    entries = index if isinstance(index, tuple) else (index,)
+    return tuple(entry if isinstance(entry, np.ndarray) else unwrapped(entry) for entry in entries)
 
 
 def wrapped(value: Any, owner: EmulatedDevice) -> Any:

@@ -7,6 +7,8 @@ a little-endian double, complex numbers as two of these, bytes as base64, other 
 
 from __future__ import annotations
 
+from functools import partial
+from operator import methodcaller
 from typing import Any
 
 import numpy as np
@@ -30,10 +32,14 @@ COMPUTED = ("scale_factor", "add_offset", "_FillValue", "missing_value", "_Unsig
 def encoded(variable: Variable, name: Any) -> Variable:
     """The variable as it is stored: coded by the CF conventions, without Python objects.
 
-    Values in the memory of a GPU stay there where nothing is to be computed; else they are coded on the host.
+    Values in the memory of a GPU stay there where nothing is to be computed; else they are coded on the host. Times
+    whose encoding has a data type of times are stored in that, not in CF's units since a date; ValueError where they
+    would be cut.
     """
-    if variable.chunks is None and not on_host(home(variable.data)) and _computes(variable):
-        variable = variable.copy(deep=False, data=variable.data.get())
+    if variable.dtype.kind in "mM" and np.dtype(variable.encoding.get("dtype")).kind in "mM":
+        return _times(variable, np.dtype(variable.encoding["dtype"]), name)
+    if not on_host(home(getattr(variable.data, "_meta", variable.data))) and _computes(variable):
+        variable = variable.copy(deep=False, data=_brought_down(variable))
     found = encode_cf_variable(variable, name=name)
     if variable.dtype == bool and found.attrs.get("dtype") == "bool":  # NetCDF has no booleans, but Zarr has
         attributes = {key: value for key, value in found.attrs.items() if key != "dtype"}
@@ -42,6 +48,31 @@ def encoded(variable: Variable, name: Any) -> Variable:
     if found.dtype.kind == "T" and found.dtype == np.dtypes.StringDType():
         return found  # of variable length; with an encoding for such strings, where it was read from a store
     return ensure_fixed_length_bytes(EncodedStringCoder(allows_unicode=True).encode(found, name=name))
+
+
+def _times(variable: Variable, dtype: np.dtype[Any], name: Any) -> Variable:
+    # xarray would store counts of whichever units it finds as if they were counts of the data type's.
+    encoding = {key: value for key, value in variable.encoding.items() if key not in (*TIME_UNITS, *COMPUTED)}
+    exact = partial(_exactly, dtype=dtype, name=name)
+    data = (
+        exact(np.asarray(variable.values)) if variable.chunks is None else variable.data.map_blocks(exact, dtype=dtype)
+    )
+    return Variable(variable.dims, data, variable.attrs, encoding, fastpath=True)
+
+
+def _exactly(values: Any, dtype: np.dtype[Any], name: Any) -> Any:
+    if values.dtype.kind == dtype.kind:
+        found = values.astype(dtype)
+        if found.dtype == dtype and np.array_equal(found.astype(values.dtype), values, equal_nan=True):
+            return found
+    raise ValueError(f"variable {name!r}: these values of {values.dtype} cannot be said exactly in {dtype}")
+
+
+def _brought_down(variable: Variable) -> Any:
+    if variable.chunks is None:
+        return variable.data.get()
+    nothing = np.empty((0,) * variable.ndim, variable.dtype)
+    return variable.data.map_blocks(methodcaller("get"), dtype=variable.dtype, meta=nothing)
 
 
 def _computes(variable: Variable) -> bool:
@@ -55,6 +86,8 @@ def _computes(variable: Variable) -> bool:
 def check_units(name: Any, coded: Variable, stored: Variable) -> None:
     """ValueError where times were coded in other units than those that are stored (which have no such fine steps):
     what is read again is decoded by the stored ones. `stored` is the variable that is there, decoded."""
+    if not coded.size or coded.dtype.kind in "mM":
+        return  # of no dates xarray has no units; and times that are stored as such need none
     if stored.dtype.kind not in "mM" and "calendar" not in stored.encoding:
         return
     told = [{key: of[key] for key in TIME_UNITS if key in of} for of in (coded.attrs, stored.encoding)]

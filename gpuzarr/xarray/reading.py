@@ -100,7 +100,9 @@ def variable_of(array: Array, *, fill_is_mask: bool) -> Variable:
         encoding["dtype"] = array.dtype
     if array.metadata.zarr_format == 3:
         encoding["serializer"] = as_plain(array.serializer)
-    if fill_is_mask:
+    if array.dtype.kind in "mM":
+        pass  # nothing is masked where there is a NaT; and written again, they may become numbers, as CF has them
+    elif fill_is_mask:
         if array.fill_value is not None:
             attributes["_FillValue"] = array.fill_value
     elif array.metadata.zarr_format == 3:

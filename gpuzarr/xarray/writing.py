@@ -111,6 +111,8 @@ def existing_step(name: str, variable: Variable, stored: Variable, array: Array,
     _check_dtype(name, variable, stored)
     variable = _onto_axes(name, variable, stored, writing)
     variable.encoding = dict(stored.encoding)
+    if array.dtype.kind in "mM":
+        variable.encoding["dtype"] = array.dtype
     variable = encoded(variable, name)
     check_units(name, variable, stored)
     if writing.write_empty is not None:
@@ -118,7 +120,8 @@ def existing_step(name: str, variable: Variable, stored: Variable, array: Array,
     region, shape = [], []
     for dim, length, old in zip(variable.dims, variable.shape, array.shape, strict=True):
         grows = dim == writing.append_dim
-        region.append(slice(old, old + length) if grows else dict(writing.region or {}).get(dim, slice(None)))
+        where = dict(writing.region or {}).get(dim, slice(None))
+        region.append(slice(old, old + length) if grows else slice(*where.indices(old)))  # dask counts from no end
         shape.append(old + length if grows else old)
     step = Step(variable.data, tuple(region), tuple(shape), array)
     grid = array.metadata.with_shape(step.shape).grid
@@ -132,7 +135,7 @@ def _in_pieces(step: Step, variable: Variable, grid: Any, writing: Writing, name
         together = realigned(grid, starts, pieces)
         data = variable.chunk(dict(zip(variable.dims, together, strict=True))).data
         return Step(data, region, shape, step.existing, step.arguments)
-    if writing.safe_chunks:
+    if writing.safe_chunks and variable.size:
         check_pieces(pieces, starts, grid, whole=writing.mode == "r+", name=name)
     return step
 
