@@ -3,8 +3,9 @@
 They mix with Python and NumPy scalars and with each other. They do not mix with `numpy.ndarray`, and do not become
 one unasked: `numpy.asarray(x)`, a buffer of `x`, and `x + numpy_array` raise TypeError as CuPy's arrays do. (They are
 no subclass of `numpy.ndarray`, since NumPy takes the memory of a subclass without asking.) `x.get()` downloads,
-`x.item()` and `x.tolist()` do too; `xp.asarray(host)` uploads, and so do host arrays within an index. Like CuPy's, reductions and elements are 0-d arrays.
-Unlike CuPy's, they refuse `float(x)`, `int(x)` and `bool(x)`: on a GPU each would wait for it unseen.
+`x.item()` and `x.tolist()` do too; `xp.asarray(host)` uploads, and so do host arrays within an index. Like CuPy's,
+reductions and elements are 0-d arrays. Unlike CuPy's, they refuse `float(x)`, `int(x)` and `bool(x)`: on a GPU each
+would wait for it unseen.
 """
 
 from __future__ import annotations
