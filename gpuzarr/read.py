@@ -158,6 +158,7 @@ class _Shard:
         located = self._locate()
         for start in range(0, self.plan.size, count):
             self._wave(located, start, count, dest, lane)
+            lane.settle()  # since the next one is fetched to the same room
 
     def _locate(self) -> _Located:
         cache = self.stored.cache
@@ -295,7 +296,7 @@ def _deliver_cached(
 ) -> None:
     held = [cache.get(c) for c in wave.coords]
     absent = [i for i, chunk in enumerate(held) if chunk is None]
-    encoded = fetch(absent) if absent else nothing(0)
+    encoded, made = fetch(absent) if absent else nothing(0), []
     for n, i in enumerate(absent):
         shape = chain.spec.shape if stored.sharding is not None else stored.grid.chunk_shape(wave.coords[i])
         chunk = held[i] = stored.device.empty(shape, chain.spec.dtype)
@@ -304,7 +305,11 @@ def _deliver_cached(
         one = chain.for_shape(shape)
         deliver, strict = _placer(stored.device).deliver, stored.missing_is_error
         deliver(one, whole, _named(name, i), encoded.part(range(n, n + 1)), chunk, stored.fill, lane, strict)
-        cache.put(wave.coords[i], chunk, generation)
+        made.append((wave.coords[i], chunk))
+    if made:
+        lane.settle()  # whoever finds a chunk in the cache does not wait for this lane
+    for coords, chunk in made:
+        cache.put(coords, chunk, generation)
     move = _placer(stored.device).move
     for i, chunk in enumerate(held):
         move(chunk, wave.in_chunk[i], wave.in_dest[i], dest, lane)

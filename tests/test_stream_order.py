@@ -15,6 +15,7 @@ import pytest
 
 import gpuzarr
 from gpuzarr import devices
+from gpuzarr.cache import ChunkCache
 from gpuzarr.devices import EmulatedDevice
 from gpuzarr.devices.columns import send
 from gpuzarr.devices.contract import Lane
@@ -23,6 +24,7 @@ from gpuzarr.devices.launches import Area, copy
 from gpuzarr.errors import GpuContextLostError
 from gpuzarr.storage import LocalStore
 from tests import oracle
+from tests.test_read import Meddling
 from tests.test_reading_on_a_gpu import COMPRESSORS, FIELD, SHAPE, check, make
 
 SMALL = 16 * 24 * 4 * 2  # two chunks a wave: every lane is used again and again
@@ -211,3 +213,38 @@ def test_a_sound_read_waits_once_a_wave_and_once_more_for_its_statuses() -> None
         waits.clear()
         there[...]
         assert len(waits) <= most * -(-9 * 12 // 30)
+
+
+def test_a_replaced_shard_is_read_again_in_several_waves(tmp_path: Any) -> None:
+    """A room is written again only when the wave before has been sent."""
+    store = LocalStore(tmp_path)
+    z = gpuzarr.create_array(store, shape=(64,), chunks=(4,), shards=(64,), dtype="i8", compressors=None)
+    z[:32] = 7  # the first half of the chunks, so that the second state has another layout
+    first = bytes(store.get("c/0"))  # type: ignore[arg-type]
+    z[...] = np.arange(64) + 1000
+    second = bytes(store.get("c/0"))  # type: ignore[arg-type]
+    store.set("c/0", first)
+    device = EmulatedDevice(streams="lazy")
+    device.wave_bytes, device.lanes = 32, 1
+    meddling = Meddling(store)
+    there = gpuzarr.open_array(meddling).to_device(device)
+    meddling.meddle = lambda read: store.set("c/0", second) if read == 3 else None
+    assert device.download(there[...]).tolist() == [n + 1000 for n in range(64)]
+    assert meddling.reads > 8  # one wave after another
+
+
+def test_a_chunk_is_whole_when_it_is_kept(lazy: EmulatedDevice, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever finds it in the cache reads it on another stream."""
+    a, kept = make(compressors=None), list[Any]()
+    put, want = ChunkCache.put, a[...]
+
+    def looked_at(cache: ChunkCache, coords: tuple[int, ...], chunk: Any, generation: int) -> None:
+        kept.append((coords, chunk._host.copy()))
+        put(cache, coords, chunk, generation)
+
+    monkeypatch.setattr(ChunkCache, "put", looked_at)
+    a.with_cache(1 << 20).to_device(lazy)[...]
+    assert len(kept) == 20
+    for (i, j), chunk in kept:
+        part = want[16 * i : 16 * i + 16, 24 * j : 24 * j + 24]
+        np.testing.assert_array_equal(chunk[: part.shape[0], : part.shape[1]], part)

@@ -40,6 +40,10 @@ class Lane(ABC):
         """An uninitialised C-contiguous array of this shape and dtype, and its address; the same memory at every
         call with the same arguments."""
 
+    def settle(self) -> None:  # noqa: B027 # a host has nothing to wait for
+        """Wait for what is queued, as the end of a task does: before `room` is written again, and before others are
+        given what was made here."""
+
 
 class Device(ABC):
     """One place to compute."""
