@@ -1,7 +1,7 @@
 """The value that stands for missing elements, CF's `_FillValue`, as xarray keeps it in Zarr.
 
 In format 2 it is the array's fill value. In format 3 it is an attribute beside it: floats as base64 of a little-endian
-double, complex numbers as two of these, bytes as base64, text and other values as JSON has them
+double, complex numbers as two of these, bytes as base64, other values as JSON has them
 (https://docs.xarray.dev/en/stable/internals/zarr-encoding-spec.html).
 """
 
@@ -34,7 +34,7 @@ def fill_to_json(value: Any, dtype: np.dtype[Any], name: object) -> Any:
                 return [_double(complex(value).real), _double(complex(value).imag)]
             case "S" if isinstance(value, bytes):
                 return base64.standard_b64encode(value).decode()
-            case "U" | "T" if isinstance(value, str):
+            case "U" if isinstance(value, str):
                 return str(value)
     except (TypeError, ValueError, OverflowError) as error:
         raise TypeError(f"_FillValue of variable {name!r}: {value!r} is no {dtype}") from error

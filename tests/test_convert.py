@@ -693,19 +693,3 @@ def test_a_value_for_missing_text_that_does_not_fit_is_reported(missing: Any) ->
     source = gpuzarr.create_array(MemoryStore(), shape=(3,), dtype="U3", attributes={"_FillValue": missing})
     with pytest.raises(ConversionError, match="_FillValue"):
         gpuzarr.convert(source, MemoryStore(), zarr_format=2)
-
-
-@pytest.mark.parametrize("missing", ["", "none"])
-def test_the_value_for_missing_text_is_kept(missing: str) -> None:
-    root = gpuzarr.open_group(MemoryStore(), mode="w", zarr_format=2)
-    attributes = {"_ARRAY_DIMENSIONS": ["x"]}  # as xarray writes text
-    x = root.create_array("x", shape=(3,), dtype=str, fill_value=missing, attributes=attributes)
-    x[:2] = np.array(["a", missing])
-    third, second = MemoryStore(), MemoryStore()
-    gpuzarr.convert(root, third, zarr_format=3, verify=True)
-    made = gpuzarr.open_group(third, mode="r")["x"]
-    assert (made.attrs["_FillValue"], made.metadata.dimension_names) == (missing, ("x",))
-    assert made[...].tolist() == ["a", missing, missing]
-    gpuzarr.convert(gpuzarr.open_group(third, mode="r"), second, zarr_format=2, verify=True)
-    again = gpuzarr.open_group(second, mode="r")["x"]
-    assert (again.fill_value, dict(again.attrs)) == (missing, attributes)
