@@ -17,8 +17,6 @@ from gpuzarr.errors import CorruptChunkError, CorruptShardError, ShortReadError
 from gpuzarr.storage.contract import Pieces, Span
 from gpuzarr.stored import StoredArray
 
-KEPT_BYTES = 16 << 20  # of indexes, an open array
-
 
 class ShardIndex(NamedTuple):
     """The index of one shard in one state; a row an inner chunk, in C order."""
@@ -84,7 +82,7 @@ def read_index(stored: StoredArray, key: str, coords: tuple[int, ...], *, bounde
     size = stored.store.size(key) if bounded and pieces.size is None else pieces.size
     index = parse(sharding, key, counts, pieces, size)
     if pieces.version is not None:
-        if sum(i.starts.nbytes * 2 for i in list(stored.shard_indexes.values())) > KEPT_BYTES:
+        if len(stored.shard_indexes) >= stored.most_indexes:
             stored.shard_indexes.clear()
         stored.shard_indexes[key] = index
     return index

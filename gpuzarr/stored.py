@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from importlib import import_module
-from math import ceil
+from math import ceil, prod
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -23,6 +23,7 @@ from gpuzarr.selection import Coordinates, Selection
 from gpuzarr.storage.contract import Store
 
 AHEAD_BYTES = 128 << 20  # decoded bytes of waves beyond the device's own lanes, where a store is waited for
+KEPT_INDEXES = 32 << 20  # bytes of shard indexes that an open array keeps
 GUESSED_ITEM = 32  # bytes of an element of variable length, for sizing waves
 MOST_ROWS = 1 << 16  # of a wave: each costs some hundred bytes of keys and tables, however small its chunk
 LEAST_SPARED = 16 << 10  # bytes of an uncompressed chunk that a part of it must spare
@@ -92,6 +93,13 @@ class StoredArray:
         """The chain of one inner chunk."""
         assert self.sharding is not None
         return self.sharding.inner_chain(self.chain.spec)
+
+    @cached_property
+    def most_indexes(self) -> int:
+        """Shard indexes that are kept: counted, since adding up their bytes would take longer than reading one."""
+        assert self.sharding is not None
+        largest = prod([s // c for s, c in zip(self.grid.largest_chunk, self.sharding.chunk_shape, strict=True)])
+        return max(1, KEPT_INDEXES // (512 + 16 * largest))  # two integers an inner chunk; objects and key around them
 
     @cached_property
     def fill(self) -> Any:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import threading
+import tracemalloc
 import zlib
 from collections.abc import Callable, Hashable, Sequence
 from pathlib import Path
@@ -13,10 +14,11 @@ import numpy as np
 import pytest
 
 import gpuzarr
+from gpuzarr import stored as stored_module
 from gpuzarr.codecs import BloscCodec, Crc32cCodec, GzipCodec, ZstdCodec
 from gpuzarr.devices import Lane, get_device
 from gpuzarr.errors import ChunkNotFoundError, CorruptChunkError, LimitError, StoreReadError
-from gpuzarr.storage import LocalStore, MemoryStore
+from gpuzarr.storage import LocalStore, MappingStore, MemoryStore
 from gpuzarr.storage.contract import Pieces, Span, Store
 from gpuzarr.storage.wrappers import CountingStore, WrapperStore
 from tests.oracle import same
@@ -201,6 +203,48 @@ def test_an_index_that_is_kept_is_not_used_for_another_shard(store: Store) -> No
         store.set("c/0", state)
         assert z[3] == want
         assert z.vindex[[3, 60]].tolist() == [want, 1 if want == 1 else 1060]
+
+
+def test_an_index_that_is_kept_does_not_keep_the_shard() -> None:
+    class Anew(dict[str, bytes]):
+        """As of a mapping whose values are elsewhere."""
+
+        def __getitem__(self, key: str) -> bytes:
+            return bytes(bytearray(super().__getitem__(key)))
+
+    z = gpuzarr.create_array(
+        MappingStore(Anew()),
+        shape=(20, 1 << 17),
+        chunks=(1, 1 << 16),
+        shards=(1, 1 << 17),
+        dtype="f8",
+        compressors=None,
+    )
+    z[...] = 1
+    tracemalloc.start()
+    try:
+        assert [z[i, 5] for i in range(20)] == [1] * 20  # of shards of 1 MiB
+        assert tracemalloc.get_traced_memory()[0] < 3 << 20
+    finally:
+        tracemalloc.stop()
+
+
+def test_keeping_an_index_looks_at_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Adding up what is kept made every read of a new shard slower than the last."""
+
+    class Unseen(dict[str, Any]):
+        def __iter__(self) -> Any:
+            raise AssertionError("walked through")
+
+        values = items = keys = __iter__
+
+    monkeypatch.setattr(stored_module, "KEPT_INDEXES", 5000)
+    z = gpuzarr.create_array({}, shape=(400,), chunks=(2,), shards=(4,), dtype="i4")
+    z[...] = np.arange(400)
+    z._stored.shard_indexes = Unseen()
+    for i in range(400):
+        assert z[i] == i
+        assert len(z._stored.shard_indexes) <= 5000 // 512
 
 
 def test_a_shard_that_never_holds_still_is_read_in_one_piece(store: Store) -> None:

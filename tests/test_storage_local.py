@@ -8,6 +8,7 @@ import multiprocessing
 import os
 import signal
 import stat
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,7 @@ from gpuzarr.errors import (
 from gpuzarr.storage import LocalStore, Span
 from gpuzarr.storage.atomic import temporary_name
 from gpuzarr.storage.contract import Store
+from gpuzarr.storage.file_state import MOST_PINS
 
 READS: list[Callable[[Store, str], Any]] = [
     lambda store, key: store.get(key),
@@ -554,3 +556,36 @@ def test_the_inode_of_a_young_file_is_not_given_away_while_its_version_is_held(t
         store.set("k", b"C")
         reused += (tmp_path / "k").stat().st_ino == pieces.version[0]  # type: ignore[index]
     assert reused == 0
+
+
+def test_few_young_files_are_held_open_and_the_others_are_looked_at_again(tmp_path: Path) -> None:
+    store = LocalStore(tmp_path)
+    before = len(os.listdir("/proc/self/fd")) if os.path.isdir("/proc/self/fd") else 0
+    versions: dict[str, Any] = {}
+    for i in range(3 * MOST_PINS):
+        store.set(f"{i}", b"abc")
+        os.utime(tmp_path / f"{i}", ns=(time.time_ns() + (1 << 40),) * 2)  # young for long
+        pieces = store.get_ranges(f"{i}", [Span(0, 1)])
+        assert pieces is not None
+        versions[f"{i}"] = pieces.version
+    if before:
+        assert len(os.listdir("/proc/self/fd")) <= before + MOST_PINS
+    assert store.get_ranges(f"{3 * MOST_PINS - 1}", [Span(1, 2)], version=versions[f"{3 * MOST_PINS - 1}"]) is not None
+    with pytest.raises(ObjectChangedError):
+        store.get_ranges("0", [Span(1, 2)], version=versions["0"])
+
+
+def test_a_file_is_held_open_only_while_it_is_young(tmp_path: Path) -> None:
+    store = LocalStore(tmp_path)
+    store.set("old", b"abc")
+    pieces = store.get_ranges("old", [Span(0, 1)])
+    assert pieces is not None
+    assert pieces.version is not None
+    pin = pieces.version._pin  # type: ignore[attr-defined]
+    deadline = time.monotonic() + 10
+    while pin._open and time.monotonic() < deadline:  # until another young file is read
+        time.sleep(0.02)
+        store.set("new", b"abc")
+        store.get_ranges("new", [Span(0, 1)])
+    assert not pin._open
+    assert store.get_ranges("old", [Span(1, 2)], version=pieces.version) is not None  # and is known again

@@ -15,38 +15,17 @@ import os
 import stat
 from collections.abc import Hashable, Iterator, Sequence
 from contextlib import contextmanager
-from time import time_ns
 
 from gpuzarr.errors import ObjectChangedError, ShortReadError, StoreReadError
 from gpuzarr.storage.contract import Buffer, OpenFile, Pieces, Span, byte_view, check_limit, resolve_spans
 from gpuzarr.storage.keys import validate_key, validate_prefix
+from gpuzarr.storage.file_state import FileState
 from gpuzarr.storage.local_writing import ABSENT, WritableDirectory
 from gpuzarr.storage.walk import listable, walk
 
 _READ = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK
 _ROOT = os.O_DIRECTORY | os.O_CLOEXEC | getattr(os, "O_PATH", os.O_RDONLY)
-_YOUNG = 100_000_000  # nanoseconds
 _LONGEST_READ = 0x7FFFF000  # bytes; Linux gives no more in one call
-
-
-class _Version(tuple[int, int, int]):
-    """State of a file: inode, size, and time of its last change.
-
-    A file system may give the number of a deleted file to the next one at once, and clocks of files tick in
-    milliseconds, so a file that was just written could be replaced by another of the same state. A version of
-    such a young file therefore keeps its inode from being used again.
-    """
-
-    _pin: int | None = None
-
-    def pin(self, descriptor: int) -> None:
-        """Hold the file that is open at `descriptor`, if it is young."""
-        if time_ns() - self[2] < _YOUNG:
-            self._pin = os.dup(descriptor)
-
-    def __del__(self) -> None:
-        if self._pin is not None:
-            os.close(self._pin)
 
 
 class LocalStore(WritableDirectory):
@@ -224,7 +203,7 @@ class LocalStore(WritableDirectory):
             return None
         try:
             state = self._state(descriptor, key)
-            found = _Version((state.st_ino, state.st_size, state.st_mtime_ns))
+            found = FileState((state.st_ino, state.st_size, state.st_mtime_ns))
             if version is None:
                 found.pin(descriptor)
             elif version != found:

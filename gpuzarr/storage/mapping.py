@@ -52,7 +52,10 @@ class MappingStore(Store):
         self, key: str, spans: Sequence[Span], *, version: Hashable = None, into: Sequence[Buffer] | None = None
     ) -> Pieces | None:
         value = self.get(key)
-        return None if value is None else pieces_of(key, value, spans, into, (value, version))
+        if value is None:
+            return None
+        # Whoever keeps a version must not keep the object with it, which a mapping may make anew at every look.
+        return pieces_of(key, value, spans, into, ((len(value), hash(value)), version))
 
     def size(self, key: str) -> int | None:
         value = self.get(key)
