@@ -18,8 +18,8 @@ from contextlib import contextmanager
 
 from gpuzarr.errors import ObjectChangedError, ShortReadError, StoreReadError
 from gpuzarr.storage.contract import Buffer, OpenFile, Pieces, Span, byte_view, check_limit, resolve_spans
-from gpuzarr.storage.keys import validate_key, validate_prefix
 from gpuzarr.storage.file_state import FileState
+from gpuzarr.storage.keys import validate_key, validate_prefix
 from gpuzarr.storage.local_writing import ABSENT, WritableDirectory
 from gpuzarr.storage.walk import listable, walk
 
