@@ -334,7 +334,9 @@ class Array(ArrayDoors):
 
     def info_complete(self) -> ArrayInfo:
         """The summary with what is stored; lists the array's keys."""
-        return self._info(nbytes_stored=int(self.nbytes_stored), initialized=int(self.nchunks_initialized))
+        return self._info(
+            nbytes_stored=int(self.nbytes_stored), initialized=chunks_initialized(self._stored, self.write_grid)
+        )
 
     def explain(self, selection: Any = Ellipsis) -> str:
         """The plan of reading a selection and its route: chunks, waves, requests, and where each codec runs."""

@@ -104,8 +104,8 @@ class ArrayFacts(StoredNode):
     @property
     def read_grid(self) -> RegularGrid | RectilinearGrid:
         """The grid of the smallest pieces that can be read: inner chunks where there are shards."""
-        shards = self.metadata.shards
-        return self._stored.grid if shards is None else RegularGrid(self.shape, self.metadata.chunks)
+        inner = self.metadata.inner_chunks
+        return self._stored.grid if inner is None else RegularGrid(self.shape, inner)
 
     @property
     def write_grid(self) -> RegularGrid | RectilinearGrid:
@@ -167,15 +167,13 @@ class ArrayFacts(StoredNode):
         return self._info()
 
     def _info(self, *, nbytes_stored: int | None = None, initialized: int | None = None) -> ArrayInfo:
-        shards = self.shards
-        if initialized is not None and shards is not None:
-            initialized //= max(1, math.prod(s // c for s, c in zip(shards, self.chunks, strict=True)))
+        variable = self.metadata.inner_chunks is not None and isinstance(self.write_grid, RectilinearGrid)
         return ArrayInfo(
             zarr_format=self.metadata.zarr_format,
             data_type=self.metadata.data_type,
             fill_value=self.fill_value,
             shape=self.shape,
-            shard_shape=shards,
+            shard_shape="<variable>" if variable else self.shards,
             chunk_shape=None if isinstance(self.read_grid, RectilinearGrid) else self.chunks,
             order=self.order,
             read_only=self.read_only,

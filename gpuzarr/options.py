@@ -12,6 +12,7 @@ import json
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
+from pprint import pprint
 from typing import Any
 
 DEFAULTS: dict[str, Any] = {
@@ -104,10 +105,9 @@ class Config:
         """Back to the defaults and the environment."""
         self._values = {**DEFAULTS, **_from_environment()}
 
-    def pprint(self) -> None:
-        """Print the table."""
-        for key in sorted(self._values):
-            print(f"{key}: {self._values[key]!r}")
+    def pprint(self, **arguments: Any) -> None:
+        """Print the table; arguments as of `pprint.pprint` (`stream`, `width`, ...)."""
+        pprint(self._values, **arguments)
 
 
 def _flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

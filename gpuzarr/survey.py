@@ -44,11 +44,11 @@ def _stored_places(stored: StoredArray) -> Iterator[tuple[str, tuple[int, ...]]]
 
 def chunks_initialized(stored: StoredArray, grid: RegularGrid | RectilinearGrid) -> int:
     """Chunks of `grid` (the array's own, or the one of inner chunks) in stored keys."""
-    found = sum(1 for _ in _stored_places(stored))
     if stored.grid is grid or stored.sharding is None:
-        return found
+        return sum(1 for _ in _stored_places(stored))
     inner = stored.sharding.chunk_shape
-    return found * math.prod(s // c for s, c in zip(stored.chain.spec.shape, inner, strict=True))
+    shards = (stored.grid.chunk_shape(place) for _, place in _stored_places(stored))
+    return sum(math.prod(s // c for s, c in zip(shard, inner, strict=True)) for shard in shards)
 
 
 def check_chunks(stored: StoredArray) -> Iterator[tuple[str, Exception | None]]:

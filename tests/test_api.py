@@ -393,6 +393,23 @@ def test_hierarchies() -> None:
     assert zarr.open_group(store)["a/b"].metadata == node
 
 
+@pytest.mark.parametrize("zarr_format", [2, 3])
+def test_consolidated_metadata_to_look_at(zarr_format: Any) -> None:
+    root = zarr.group({}, zarr_format=zarr_format)
+    root.create_group("a/b", attributes={"n": 1}).create_array("x", shape=(3,), dtype="i2")
+    root.create_array("ab", shape=(4,), dtype="i2")
+    assert root.metadata.consolidated_metadata is None
+    found = zarr.consolidate_metadata(root.store).metadata.consolidated_metadata
+    assert found is not None
+    assert sorted(found.flattened_metadata) == ["a", "a/b", "a/b/x", "ab"]
+    assert sorted(found.metadata) == ["a", "ab"]
+    assert found.metadata["ab"] == root["ab"].metadata
+    inside = found.metadata["a"].consolidated_metadata  # type: ignore[union-attr]
+    assert sorted(inside.flattened_metadata) == ["b", "b/x"]
+    assert inside.metadata["b"].attributes == {"n": 1}
+    assert list(inside.metadata["b"].consolidated_metadata.metadata) == ["x"]
+
+
 def test_consolidating_an_array_changes_nothing() -> None:
     store = MemoryStore()
     filled(store)
@@ -590,6 +607,9 @@ def test_names_of_the_front_door() -> None:
     assert callable(zarr.array)
     assert zarr.config.get("default_zarr_format") == 3
     assert zarr.config.get("no.such", None) is None
+    printed = io.StringIO()
+    zarr.config.pprint(stream=printed, width=40)
+    assert "'json_indent': 2" in printed.getvalue()
     with zarr.config.enable_gpu():
         assert zarr.config.get("device") == "cuda"
     assert zarr.config.get("device") == "cpu"

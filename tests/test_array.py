@@ -207,6 +207,24 @@ def test_keywords_of_zarr_python() -> None:
         gpuzarr.Array.open({})
 
 
+def test_shards_of_several_shapes() -> None:
+    shards: Any = [[20, 40, 60], [50, 50]]
+    z = gpuzarr.create_array({}, shape=(120, 100), chunks=(10, 10), shards=shards, dtype="i4")
+    with pytest.raises(NotImplementedError, match="rectilinear"):
+        z.shards  # noqa: B018
+    assert (z.chunks, z.cdata_shape, z.nchunks, z.nchunks_initialized) == ((10, 10), (12, 10), 120, 0)
+    assert z.read_chunk_sizes == ((10,) * 12, (10,) * 10)
+    assert z.write_chunk_sizes == ((20, 40, 60), (50, 50))
+    assert "Shard shape        : <variable>" in str(z.info)
+    z[:] = values = np.arange(12_000).reshape(120, 100)
+    assert z.nchunks_initialized == 120
+    assert "Shards Initialized : 6" in str(z.info_complete())
+    assert same(np.stack(list(z)), values.astype("i4"))
+    z[20:60, :50] = 0
+    assert z.nchunks_initialized == 100  # a shard of 40 x 50 is no longer stored
+    assert "Shards Initialized : 5" in str(z.info_complete())
+
+
 def test_numpy_protocols(small: gpuzarr.Array) -> None:
     assert np.asarray(small, "f4").dtype == "f4"
     assert same(np.asarray(small.lazy[::2]), small[::2])

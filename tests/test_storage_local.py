@@ -6,6 +6,7 @@ import errno
 import gc
 import multiprocessing
 import os
+import pickle
 import signal
 import stat
 import time
@@ -15,6 +16,7 @@ from typing import Any
 
 import pytest
 
+import gpuzarr
 from gpuzarr.errors import (
     LimitError,
     LockTimeoutError,
@@ -589,3 +591,13 @@ def test_a_file_is_held_open_only_while_it_is_young(tmp_path: Path) -> None:
         store.get_ranges("new", [Span(0, 1)])
     assert not pin._open
     assert store.get_ranges("old", [Span(1, 2)], version=pieces.version) is not None  # and is known again
+
+
+def test_a_path_is_one_store_however_it_is_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    here, absolute = LocalStore("data/x"), LocalStore(tmp_path / "data" / "x")
+    assert here == absolute == pickle.loads(pickle.dumps(here))
+    assert len({here, absolute, LocalStore("data/../data/x")}) == 1
+    assert here != LocalStore("data")
+    array = gpuzarr.create_array("data/y", shape=(3,), dtype="i4")
+    assert pickle.loads(pickle.dumps(array)) == array

@@ -469,3 +469,11 @@ def test_not_a_regular_file(path: Path) -> None:
     os.mkfifo(path)
     with pytest.raises(StoreReadError, match="not a regular file"):
         ZipStore(path)
+
+
+def test_a_path_is_one_store_however_it_is_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    ZipStore("x.zip", mode="w").close()
+    here, absolute = ZipStore("x.zip", mode="r"), ZipStore(tmp_path / "x.zip", mode="r")
+    assert here == absolute == pickle.loads(pickle.dumps(here))
+    assert len({here, absolute}) == 1

@@ -100,16 +100,17 @@ class ArrayMetadata(_Node):
     def chunks(self) -> tuple[int, ...]:
         """Shape of a chunk; of an inner chunk where the array is sharded and nothing surrounds the sharding.
         NotImplementedError for rectilinear chunks."""
-        inner = self._inner_chunks
+        inner = self.inner_chunks
         return self._outer_chunks("chunks") if inner is None else inner
 
     @property
     def shards(self) -> tuple[int, ...] | None:
         """Shape of a shard, or None. NotImplementedError for rectilinear shards."""
-        return None if self._inner_chunks is None else self._outer_chunks("shards")
+        return None if self.inner_chunks is None else self._outer_chunks("shards")
 
     @property
-    def _inner_chunks(self) -> tuple[int, ...] | None:
+    def inner_chunks(self) -> tuple[int, ...] | None:
+        """Shape of the chunks in a shard; None where the array is not sharded, or something surrounds the sharding."""
         if len(self.codecs) != 1 or self.codecs[0].name != "sharding_indexed":
             return None
         inner = self.codecs[0].configuration.get("chunk_shape")
@@ -197,6 +198,11 @@ class GroupMetadata(_Node):
         """The same with other consolidated metadata."""
         return replace(self, consolidated=None if nodes is None else dict(nodes))
 
+    @property
+    def consolidated_metadata(self) -> ConsolidatedMetadata | None:
+        """The consolidated metadata as zarr-python shows them; None where there are none."""
+        return None if self.consolidated is None else ConsolidatedMetadata(self.consolidated)
+
     def to_dict(self) -> dict[str, Any]:
         """The metadata as one JSON object."""
         document: dict[str, Any] = {"attributes": self.attributes, "zarr_format": self.zarr_format}
@@ -228,6 +234,29 @@ class GroupMetadata(_Node):
 
 
 Node: TypeAlias = ArrayMetadata | GroupMetadata
+
+
+@dataclass(frozen=True)
+class ConsolidatedMetadata:
+    """What a group knows of the nodes below it; `flattened_metadata` has all of them, by relative path."""
+
+    flattened_metadata: dict[str, Node]
+
+    kind = "inline"
+    must_understand = False
+
+    @property
+    def metadata(self) -> dict[str, Node]:
+        """The direct members by name; groups come with what is known below them."""
+        members = {path: node for path, node in self.flattened_metadata.items() if "/" not in path}
+        return {name: self._with_below(name, node) for name, node in members.items()}
+
+    def _with_below(self, name: str, node: Node) -> Node:
+        if isinstance(node, ArrayMetadata):
+            return node
+        start = f"{name}/"
+        inside = {p.removeprefix(start): n for p, n in self.flattened_metadata.items() if p.startswith(start)}
+        return node.with_consolidated(inside)
 
 
 def consolidated_to_json(nodes: Mapping[str, Node]) -> dict[str, Any]:

@@ -57,10 +57,10 @@ class LocalStore(WritableDirectory):
         return f"LocalStore({str(self)!r})"
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, LocalStore) and self.root == other.root
+        return isinstance(other, LocalStore) and self._named_by() == other._named_by()
 
     def __hash__(self) -> int:
-        return hash((LocalStore, self.root))
+        return hash((LocalStore, self._named_by()))
 
     def with_read_only(self, read_only: bool = True) -> LocalStore:
         return type(self)(self.root, read_only=read_only, durability=self.durability, locking=self.locking)

@@ -76,11 +76,14 @@ class ZipStore(Store):
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, ZipStore) and (
-            self._archive is other._archive or (self.path is not None and self.path == other.path)
+            self._archive is other._archive or (self.path is not None and self._place() == other._place())
         )
 
     def __hash__(self) -> int:
-        return hash((ZipStore, self.path or id(self._archive)))
+        return hash((ZipStore, self._place()))
+
+    def _place(self) -> object:
+        return id(self._archive) if self.path is None else os.path.abspath(self.path)
 
     def __reduce__(self) -> tuple[Any, ...]:
         if self.mode != "r" or self.path is None:
