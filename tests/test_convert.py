@@ -693,3 +693,34 @@ def test_a_value_for_missing_text_that_does_not_fit_is_reported(missing: Any) ->
     source = gpuzarr.create_array(MemoryStore(), shape=(3,), dtype="U3", attributes={"_FillValue": missing})
     with pytest.raises(ConversionError, match="_FillValue"):
         gpuzarr.convert(source, MemoryStore(), zarr_format=2)
+
+
+@pytest.mark.filterwarnings("ignore:Duplicate name")
+@pytest.mark.parametrize(
+    ("names", "kept", "left_out"),
+    [
+        (["a", "a"], ["a"], ["a"]),
+        (["a", "a/b", "c"], ["a", "c"], ["a/b"]),
+        (["a/b", "a"], ["a", "a/b"], ["a"]),
+        (["", "b"], ["b"], [""]),
+        (["/x", "y/", "../z", "b"], ["b"], ["/x", "y/", "../z"]),
+    ],
+)
+@pytest.mark.parametrize("zarr_format", [2, 3])
+def test_members_that_have_no_room_beside_others_are_reported(
+    tmp_path: Path, names: list[str], kept: list[str], left_out: list[str], zarr_format: int
+) -> None:
+    with zipfile.ZipFile(tmp_path / "a.npz", "w") as archive:
+        for i, name in enumerate(names):
+            with archive.open(f"{name}.npy", "w") as member:
+                np.save(member, np.full(3, i))
+    with pytest.raises(ConversionError):
+        gpuzarr.convert(tmp_path / "a.npz", MemoryStore(), zarr_format=zarr_format)
+    target = MemoryStore()
+    report = gpuzarr.convert(tmp_path / "a.npz", target, zarr_format=zarr_format, skip_unsupported=True)
+    assert [problem.path for problem in report.skipped] == left_out
+    found = dict(gpuzarr.open_group(target, mode="r").members(max_depth=None))
+    assert sorted(found) == kept
+    for name in {*kept} & {*names}:
+        if isinstance(found[name], gpuzarr.Array):
+            assert found[name][0] == names.index(name)

@@ -98,14 +98,14 @@ class NpzSource(FileSource):
                 name = f"{member.filename} in {self._path}"
                 with archive.open(member) as file:
                     header = _header(file, name)
-                body = _Unpacked(self._path, member.filename)
+                body = _Unpacked(self._path, member)
                 yield _found(path, header, member.file_size, name, body, body.release)
 
 
 class _Unpacked:
     """A member of an archive as a temporary file, made when it is first asked for."""
 
-    def __init__(self, archive: str, member: str) -> None:
+    def __init__(self, archive: str, member: zipfile.ZipInfo) -> None:
         self._archive, self._member = archive, member
         self._lock = threading.Lock()
         self._file: IO[bytes] | None = None
@@ -124,7 +124,7 @@ class _Unpacked:
             file.flush()
         except DAMAGE as error:
             file.close()
-            raise unreadable(f"{self._member} in {self._archive} cannot be unpacked", error) from error
+            raise unreadable(f"{self._member.filename} in {self._archive} cannot be unpacked", error) from error
         return file
 
     def release(self) -> None:

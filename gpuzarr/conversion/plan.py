@@ -15,7 +15,7 @@ from gpuzarr.errors import ConversionError, DataTypeValidationError, KeyValidati
 from gpuzarr.metadata.model import ArrayMetadata, GroupMetadata, Node
 from gpuzarr.missing import MISSING
 from gpuzarr.nodes import check_name, parents
-from gpuzarr.storage.keys import CONVERSION, validate_prefix
+from gpuzarr.storage.keys import CONVERSION, validate_key
 
 SHOWN = 10  # problems that a message lists
 
@@ -83,7 +83,7 @@ def make_plan(source: Source, choices: Choices, chosen: Filter) -> Plan:
             plan.problems.append(found)
         elif isinstance(found, Note):
             plan.notes.append(found)
-        elif (reason := _unnameable(found.path)) is not None:
+        elif (reason := _unnameable(found.path) or _no_room(plan, found)) is not None:
             plan.problems.append(Problem(found.path, reason))
         else:
             _add(plan, found, choices, groups, labelled=source.labelled)
@@ -94,11 +94,21 @@ def make_plan(source: Source, choices: Choices, chosen: Filter) -> Plan:
 
 def _unnameable(path: str) -> str | None:
     try:
-        validate_prefix(path)
+        if path:
+            validate_key(path)
         check_name(path)
     except KeyValidationError as error:
         return str(error)
     return f"the name {CONVERSION!r} is kept for notes" if CONVERSION in path.split("/") else None
+
+
+def _no_room(plan: Plan, found: FoundArray | FoundGroup) -> str | None:
+    """Why there is no place for a node beside those found before: a name in an archive, for one, may be there twice."""
+    there = plan.nodes.get(found.path)
+    if there is not None and (isinstance(found, FoundArray) or isinstance(there, ArrayMetadata)):
+        return "one more node of the same path"
+    arrays = [above for above in parents(found.path) if isinstance(plan.nodes.get(above), ArrayMetadata)]
+    return f"it is below {arrays[0] or '/'!r}, which is an array and has no members" if arrays else None
 
 
 def _add(plan: Plan, found: Found, choices: Choices, groups: dict[str, FoundGroup], *, labelled: bool) -> None:
