@@ -14,12 +14,13 @@ from typing import Any
 import numpy as np
 
 from gpuzarr.blocks import Lengths, check_count, filled, unit_lengths
+from gpuzarr.doors import ArrayDoors
 from gpuzarr.extras import load
 from gpuzarr.facts import ArrayFacts
 
 
 def as_dask(
-    array: ArrayFacts, chunks: Any = None, *, name: str | bool | None = None, inline_array: bool = False
+    array: ArrayDoors, chunks: Any = None, *, name: str | bool | None = None, inline_array: bool = False
 ) -> Any:
     """A `dask.array.Array` over `array`, which reads a block when it is computed.
 
@@ -38,8 +39,11 @@ def as_dask(
     # What a device gives is in its own byte order, so the array that stands for all blocks comes from there.
     meta = device.empty((0,) * array.ndim, array._stored.chain.dtype)
     core = load("dask.array.core", "dask")
+    on_host = device.kind == "cpu"
+    # Of no axes an array on the host gives a scalar, of which dask could not tell the data type; a view knows it.
+    source = array if array.ndim or not on_host else array.lazy[()]
     graph = core.graph_from_arraylike(
-        array, blocks, array.shape, name, asarray=device.kind == "cpu", dtype=meta.dtype, inline_array=inline_array
+        source, blocks, array.shape, name, asarray=on_host, dtype=meta.dtype, inline_array=inline_array
     )
     return core.Array(graph, name, blocks, meta=meta)
 

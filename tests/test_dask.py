@@ -12,6 +12,7 @@ from typing import Any
 
 import dask
 import dask.array as da
+import numcodecs
 import numpy as np
 import pytest
 from dask.base import tokenize
@@ -436,3 +437,16 @@ def test_blocks_of_a_device_are_indexed_by_lists_of_the_host(index: Any) -> None
     np.testing.assert_array_equal(found[index].compute().get(), da.from_array(values, chunks=(2, 3))[index].compute())
     points = np.array([5, 0, 0, 2]), np.array([0, 6, 6, 3])
     np.testing.assert_array_equal(found.vindex[points].compute().get(), values[points])
+
+
+def test_one_element_alone_keeps_its_data_type() -> None:
+    text = gpuzarr.create_array({}, shape=(), dtype=str)
+    text[...] = "ab"
+    listed = gpuzarr.empty((), dtype=object, object_codec=numcodecs.JSON(), zarr_format=2)
+    value = np.empty((), object)
+    value[()] = [1, 2]
+    listed[...] = value
+    for array in (text, listed):
+        got = pickle.loads(pickle.dumps(array.to_dask())).compute()
+        assert (got.shape, got.dtype) == ((), array.dtype)
+        assert got[()] == np.asarray(array)[()]
