@@ -258,6 +258,7 @@ def fill(array: Array, data: Any) -> None:
     """Write all of `data` (anything with a shape that can be sliced), about COPY_BYTES at a time."""
     if isinstance(data, Array):
         data = data.to_device("cpu")  # the host encodes it
+        data = data if data.ndim else np.asarray(data)  # a scalar that is a list would be taken for an array
     if isinstance(data, np.ndarray) or not array.ndim:
         array[...] = data if isinstance(data, np.ndarray) else data[()]
         return

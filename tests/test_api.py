@@ -308,6 +308,16 @@ def test_arrays_from_anything() -> None:
     assert other.largest == 1000 * 30 * 8
 
 
+def test_a_copy_of_one_object() -> None:
+    value = np.empty((), object)
+    value[()] = [1, 2]
+    listed = zarr.empty((), dtype=object, object_codec=numcodecs.JSON(), zarr_format=2)
+    listed[...] = value
+    assert listed[...] == [1, 2]
+    for copied in (zarr.from_array({}, data=listed), zarr.array(listed, store={})):
+        assert copied[...] == [1, 2]
+
+
 def test_pieces_of_a_copy_are_whole_chunks() -> None:
     grids = [
         RegularGrid((10, 20, 7), (3, 4, 7)),
