@@ -316,6 +316,9 @@ def test_a_copy_of_one_object() -> None:
     assert listed[...] == [1, 2]
     for copied in (zarr.from_array({}, data=listed), zarr.array(listed, store={})):
         assert copied[...] == [1, 2]
+    target: dict[str, bytes] = {}
+    zarr.convert(listed.store, target, zarr_format=2, verify=True)
+    assert zarr.open_array(target)[...] == [1, 2]
 
 
 def test_pieces_of_a_copy_are_whole_chunks() -> None:

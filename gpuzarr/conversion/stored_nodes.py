@@ -106,7 +106,7 @@ class ZarrSource(Source):
 
 
 def _read(array: Array, region: Region) -> np.ndarray[Any, Any]:
-    return np.asarray(array[region])
+    return np.asarray(array[region] if array.ndim else array)  # whose one element may be a list
 
 
 def _missing(metadata: ArrayMetadata) -> tuple[dict[str, Any], Any]:

@@ -106,7 +106,8 @@ class Mover:
 
     def _compare(self, region: Region, values: np.ndarray[Any, Any]) -> None:
         """ChecksumError where the target does not have these values."""
-        stored, dtype = np.asarray(self._target[region]), self._target.dtype
+        target = self._target
+        stored, dtype = np.asarray(target[region] if target.ndim else target), target.dtype
         if dtype.kind not in "OT":  # scalars of NumPy have no byte order, and text and bytes no length of their own
             stored = stored.astype(dtype, copy=False)
         if not same(stored, values):
