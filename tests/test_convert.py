@@ -724,3 +724,17 @@ def test_members_that_have_no_room_beside_others_are_reported(
     for name in {*kept} & {*names}:
         if isinstance(found[name], gpuzarr.Array):
             assert found[name][0] == names.index(name)
+
+
+@pytest.mark.parametrize("zarr_format", [2, 3])
+def test_characters_of_a_classic_netcdf_file(tmp_path: Path, zarr_format: int) -> None:
+    netcdf = pytest.importorskip("scipy.io")
+    pytest.importorskip("xarray")
+    with netcdf.netcdf_file(tmp_path / "a.nc", "w") as file:
+        file.createDimension("n", 4)
+        file.createVariable("c", np.dtype("S1"), ("n",))[:] = np.array([b"a", b"b", b"", b"d"])
+    target = MemoryStore()
+    gpuzarr.convert(tmp_path / "a.nc", target, zarr_format=zarr_format, verify=True)
+    found = gpuzarr.open_group(target, mode="r")["c"]
+    assert found.dtype == "S1"
+    assert found[...].tolist() == [b"a", b"b", b"", b"d"]

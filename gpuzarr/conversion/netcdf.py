@@ -52,7 +52,7 @@ class NetcdfSource(FileSource):
             yield FoundArray(
                 path=path,
                 shape=variable.shape,
-                dtype=variable.dtype,
+                dtype=_plain(variable.dtype),
                 read=partial(_read, variable, f"{path} in {self._path}"),
                 attributes=attributes,
                 dimension_names=tuple(map(str, variable.dims)),
@@ -60,8 +60,14 @@ class NetcdfSource(FileSource):
             )
 
 
+def _plain(dtype: np.dtype[Any]) -> np.dtype[Any]:
+    """The dtype; of characters, which SciPy gives as NumPy's "c" that takes a string apart, as strings of one byte."""
+    return np.dtype("S1") if dtype.char == "c" else dtype
+
+
 def _read(variable: Any, name: str, region: Region) -> np.ndarray[Any, Any]:
     try:
-        return np.asarray(variable[region].values)
+        values = np.asarray(variable[region].values)
+        return values.view(_plain(values.dtype))
     except DAMAGE as error:
         raise unreadable(f"{name} at {region} cannot be read", error) from error
