@@ -526,6 +526,17 @@ def test_times_that_dask_has_are_not_cut(tmp_path: Path) -> None:
         to_zarr(finer, tmp_path / "a.zarr", encoding={"when": {"dtype": "m8[s]"}})
 
 
+@pytest.mark.filterwarnings("ignore:variable .* has data in the form of a dask array with dtype=object")
+@pytest.mark.parametrize("zarr_format", FORMATS)
+def test_strings_in_pieces_that_could_be_written_can_be_appended(zarr_format: int) -> None:
+    store: dict[str, Any] = {}
+    words = xr.Dataset({"word": ("n", np.array(["a", "", "\u00e9t\u00e9"], object))}).chunk(n=1)
+    to_zarr(words, store, zarr_format=zarr_format)
+    to_zarr(words, store, append_dim="n")
+    to_zarr(words, store, region={"n": slice(1, 4)}, mode="a")
+    assert open_zarr(store).word.values.tolist() == ["a", "a", "", "\u00e9t\u00e9", "", "\u00e9t\u00e9"]
+
+
 def test_a_region_may_be_counted_from_the_end() -> None:
     store: dict[str, Any] = {}
     to_zarr(xr.Dataset({"v": ("n", np.zeros(5))}), store, encoding={"v": {"chunks": (1,)}})

@@ -40,6 +40,8 @@ def encoded(variable: Variable, name: Any) -> Variable:
         return _times(variable, np.dtype(variable.encoding["dtype"]), name)
     if not on_host(home(getattr(variable.data, "_meta", variable.data))) and _computes(variable):
         variable = variable.copy(deep=False, data=_brought_down(variable))
+    if variable.dtype == object and np.dtype(variable.encoding.get("dtype")).kind == "T":
+        variable = variable.copy(deep=False, data=variable.values)  # as when it was new: by no piece of dask's
     found = encode_cf_variable(variable, name=name)
     if variable.dtype == bool and found.attrs.get("dtype") == "bool":  # NetCDF has no booleans, but Zarr has
         attributes = {key: value for key, value in found.attrs.items() if key != "dtype"}
